@@ -1,0 +1,170 @@
+//! Adding memories: what is new, what is already there, what is another version.
+use crate::Result;
+use crate::capability::Host;
+use crate::check;
+use crate::draft::{Draft, commit, effect};
+use crate::id::Id;
+use crate::memory::{AddOptions, Added, Change, Comparison, Effect, Extraction, Outcome, Outcomes, Reason};
+use crate::record::{MEMORY, PLACE, Record, Standing, key_place, same_text_place};
+use crate::text::normal;
+use crate::types::{Content, Error, State};
+use crate::view::Eyes;
+
+/// Stores new memories; see `memory.add` of the contract.
+pub fn add(host: &impl Host, items: Vec<Content>, options: &AddOptions) -> Result<Added> {
+    check::items("items", items.len())?;
+    check::call("items", items.iter().map(check::size))?;
+    if matches!(options.comparison, Comparison::Similar | Comparison::Supersede) {
+        return Err(Error::Unavailable("comparing by likeness comes later; `exact` and `none` are there".to_owned()));
+    }
+    if options.extraction != Extraction::None {
+        return Err(Error::Unavailable("extraction comes later; add with `none`".to_owned()));
+    }
+    let checked: Vec<Result<()>> =
+        items.iter().enumerate().map(|(n, item)| check::content(&format!("items[{n}]"), item)).collect();
+    let described = || format!("add {items:?} {:?}", options.comparison);
+    commit(host, &options.write, described, |draft| {
+        prefetch(draft, &items, &checked, options.comparison)?;
+        let ids = Id::reserve(host, u32::try_from(items.len()).expect("limited by the call"));
+        let mut outcomes: Outcomes = vec![];
+        for (n, (item, id)) in items.iter().zip(ids).enumerate() {
+            outcomes.push(match &checked[n] {
+                Err(error) => Err(error.clone()),
+                Ok(()) => one(draft, item, id, options.comparison, &format!("items[{n}]"))?,
+            });
+        }
+        note_truncated(draft, &mut outcomes)?;
+        Ok(Added { items: outcomes, extracted: vec![] })
+    })
+}
+
+/// Reads in two calls what the items lead to.
+fn prefetch<H: Host>(
+    draft: &mut Draft<'_, H>,
+    items: &[Content],
+    checked: &[Result<()>],
+    comparison: Comparison,
+) -> Result<()> {
+    let good = || items.iter().zip(checked).filter(|(_, check)| check.is_ok()).map(|(item, _)| item);
+    let places: Vec<Vec<u8>> = good()
+        .filter_map(|item| match &item.key {
+            Some(key) => Some(key_place(&item.scope, key)),
+            None if comparison == Comparison::None => None,
+            None => Some(same_text_place(item, &normal(&item.text))),
+        })
+        .collect();
+    draft.prefetch(PLACE, places.iter().cloned())?;
+    let mut found: Vec<Vec<u8>> = vec![];
+    for place in places {
+        found.extend(draft.get(PLACE, place)?.iter().flat_map(|ids| ids.chunks(16)).map(<[u8]>::to_vec));
+    }
+    draft.prefetch(MEMORY, found)
+}
+
+/// The outer error fails the call, the inner one this item.
+fn one<H: Host>(
+    draft: &mut Draft<'_, H>,
+    item: &Content,
+    id: Id,
+    comparison: Comparison,
+    place: &str,
+) -> Result<Result<Outcome>> {
+    if let Err(error) = link_targets(draft, item, place)? {
+        return Ok(Err(error));
+    }
+    let new = Record {
+        id,
+        version: 1,
+        change: Change::Added,
+        reason: Reason::Requested,
+        similarity: None,
+        created_at: draft.now,
+        updated_at: draft.now,
+        standing: Standing::Kept,
+        superseded: None,
+        content: item.clone(),
+    };
+    if let Some(key) = &item.key {
+        if let Some(before) = draft.named(&item.scope, key)? {
+            let before = draft.record(before)?.ok_or_else(|| Error::Corrupt(format!("the key {key:?} leads to no memory")))?;
+            return under_key(draft, &before, item);
+        }
+    } else if comparison == Comparison::Exact
+        && let Some(there) = same_text(draft, &new)?
+    {
+        return Ok(Ok(unchanged(&there, Reason::SameText)));
+    }
+    let others = draft.replace(None, &new)?;
+    Ok(Ok(Outcome { item: effect(&new), others, truncated_tokens: 0 }))
+}
+
+/// The same key: the same content changes nothing, another one is the next version.
+fn under_key<H: Host>(draft: &mut Draft<'_, H>, before: &Record, item: &Content) -> Result<Result<Outcome>> {
+    if before.content == *item {
+        return Ok(Ok(unchanged(before, Reason::SameKey)));
+    }
+    let after = Record {
+        version: before.version + 1,
+        change: Change::Updated,
+        reason: Reason::SameKey,
+        similarity: None,
+        updated_at: draft.now,
+        content: item.clone(),
+        ..before.clone()
+    };
+    let others = draft.replace(Some(before), &after)?;
+    Ok(Ok(Outcome { item: effect(&after), others, truncated_tokens: 0 }))
+}
+
+/// The oldest live memory with the same text in the sense of [`Reason::SameText`].
+fn same_text<H: Host>(draft: &mut Draft<'_, H>, new: &Record) -> Result<Option<Record>> {
+    let eyes = Eyes::all_kept(draft.now);
+    let wanted = normal(&new.content.text);
+    for id in draft.same_text(new)? {
+        // The row is found by a hash: only the record decides.
+        let Some(there) = draft.record(id)? else { continue };
+        let (a, b) = (&there.content, &new.content);
+        let same = a.key.is_none() && a.scope == b.scope && a.actor == b.actor && a.kind == b.kind && a.at == b.at;
+        if same && eyes.state(&there) == State::Live && normal(&a.text) == wanted {
+            return Ok(Some(there));
+        }
+    }
+    Ok(None)
+}
+
+/// Every link must lead to a memory that is there.
+pub(crate) fn link_targets<H: Host>(draft: &mut Draft<'_, H>, content: &Content, place: &str) -> Result<Result<()>> {
+    for (n, link) in content.links.iter().enumerate() {
+        let place = format!("{place}.links[{n}].target");
+        let target = match check::id(&place, &link.target) {
+            Ok(target) => target,
+            Err(error) => return Ok(Err(error)),
+        };
+        if draft.record(target)?.is_none_or(|record| record.standing != Standing::Kept) {
+            return Ok(Err(Error::NotFound(format!("{place}: there is no memory {}", link.target))));
+        }
+    }
+    Ok(Ok(()))
+}
+
+pub(crate) fn unchanged(there: &Record, reason: Reason) -> Outcome {
+    let item = Effect {
+        id: there.id.text(),
+        version: there.version,
+        change: Change::Unchanged,
+        reason,
+        similarity: None,
+    };
+    Outcome { item, others: vec![], truncated_tokens: 0 }
+}
+
+/// Says in each outcome how much of the text the model will not read.
+pub(crate) fn note_truncated<H: Host>(draft: &Draft<'_, H>, outcomes: &mut Outcomes) -> Result<()> {
+    let mut changed: Vec<&mut Outcome> =
+        outcomes.iter_mut().flatten().filter(|outcome| outcome.item.change != Change::Unchanged).collect();
+    let ids: Vec<Id> = changed.iter().filter_map(|outcome| Id::parse(&outcome.item.id)).collect();
+    for (outcome, tokens) in changed.iter_mut().zip(draft.truncated(&ids)?) {
+        outcome.truncated_tokens = tokens;
+    }
+    Ok(())
+}
