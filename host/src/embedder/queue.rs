@@ -1,0 +1,366 @@
+//! Which text comes next: two lanes, oldest first, texts of one token length together. A plain data structure; never
+//! runs anything.
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::Purpose;
+use super::pending::Slot;
+
+/// Texts that may wait. A call that would exceed it is refused as a whole.
+pub const MOST_WAITING: usize = 65_536;
+
+/// Tokens of one run: the activations of more do not fit the second-level cache.
+const RUN_TOKENS: usize = 512;
+
+/// Texts and bytes that one worker splits into tokens at a time.
+const CHUNK_TEXTS: usize = 32;
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Every so many takes the background lane comes first, so that it never starves.
+const BACKGROUND_EVERY: u64 = 4;
+
+/// Who waits for a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Somebody now: queries, and writes whose answer needs the vector.
+    Interactive,
+    /// Nobody in particular: owed vectors, imports.
+    Background,
+}
+
+/// A text that waits; without handles to it, it is skipped.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) slot: Weak<Slot>,
+    pub(super) purpose: Purpose,
+    pub(super) since: Instant,
+    bytes: usize,
+    arrival: u64,
+}
+
+impl Waiting {
+    pub(super) fn tokenised(self, ids: Vec<u32>) -> Tokenised {
+        Tokenised { slot: self.slot, ids, since: self.since, arrival: self.arrival }
+    }
+}
+
+/// A text split into tokens, waiting for the model.
+#[derive(Debug)]
+pub(super) struct Tokenised {
+    pub(super) slot: Weak<Slot>,
+    pub(super) ids: Vec<u32>,
+    pub(super) since: Instant,
+    arrival: u64,
+}
+
+/// What a free worker does next.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Load the model, while others split texts.
+    Prepare,
+    Tokenise(Lane, Vec<Waiting>),
+    /// All of one length.
+    Run(Vec<Tokenised>),
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Preparation {
+    #[default]
+    NotNeeded,
+    Wanted,
+    Taken,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    texts: VecDeque<Waiting>,
+    /// By length; each in the order of arrival.
+    tokenised: BTreeMap<usize, VecDeque<Tokenised>>,
+    n_tokenised: usize,
+    n_tokens: usize,
+}
+
+/// All that waits.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    interactive: Line,
+    background: Line,
+    preparation: Preparation,
+    arrivals: u64,
+    takes: u64,
+}
+
+impl Queue {
+    /// Texts that wait, cancelled ones included until somebody notices.
+    pub(super) fn waiting(&self) -> usize {
+        self.interactive.waiting() + self.background.waiting()
+    }
+
+    /// Asks for the model to be loaded, once.
+    pub(super) fn prepare(&mut self) {
+        if self.preparation == Preparation::NotNeeded {
+            self.preparation = Preparation::Wanted;
+        }
+    }
+
+    /// Whether so many more may wait; forgets cancelled texts where that decides.
+    pub(super) fn has_room(&mut self, n_texts: usize) -> bool {
+        if self.waiting() + n_texts <= MOST_WAITING {
+            return true;
+        }
+        self.interactive.forget_cancelled();
+        self.background.forget_cancelled();
+        self.waiting() + n_texts <= MOST_WAITING
+    }
+
+    pub(super) fn push(&mut self, slot: &Arc<Slot>, purpose: Purpose, lane: Lane, since: Instant) {
+        self.arrivals += 1;
+        let (bytes, arrival) = (slot.text.len(), self.arrivals);
+        let waiting = Waiting { slot: Arc::downgrade(slot), purpose, since, bytes, arrival };
+        self.line(lane).texts.push_back(waiting);
+    }
+
+    pub(super) fn push_tokenised(&mut self, lane: Lane, texts: Vec<Tokenised>) {
+        self.line(lane).push_tokenised(texts);
+    }
+
+    /// The next work for a free worker, where `idle` others are free as well: what waits is shared with them.
+    pub(super) fn take(&mut self, idle: usize) -> Option<Work> {
+        if self.preparation == Preparation::Wanted {
+            self.preparation = Preparation::Taken;
+            return Some(Work::Prepare);
+        }
+        let lanes = if (self.takes + 1).is_multiple_of(BACKGROUND_EVERY) {
+            [Lane::Background, Lane::Interactive]
+        } else {
+            [Lane::Interactive, Lane::Background]
+        };
+        let work = lanes.into_iter().find_map(|lane| self.line(lane).take(lane, idle + 1))?;
+        self.takes += 1;
+        Some(work)
+    }
+
+    /// Everything that waits, taken out.
+    pub(super) fn drain(&mut self) -> Vec<Weak<Slot>> {
+        let lines = [std::mem::take(&mut self.interactive), std::mem::take(&mut self.background)];
+        let slots = lines.into_iter().flat_map(|line| {
+            let texts = line.texts.into_iter().map(|text| text.slot);
+            texts.chain(line.tokenised.into_values().flatten().map(|text| text.slot))
+        });
+        slots.collect()
+    }
+
+    fn line(&mut self, lane: Lane) -> &mut Line {
+        match lane {
+            Lane::Interactive => &mut self.interactive,
+            Lane::Background => &mut self.background,
+        }
+    }
+}
+
+impl Line {
+    fn waiting(&self) -> usize {
+        self.texts.len() + self.n_tokenised
+    }
+
+    fn push_tokenised(&mut self, texts: Vec<Tokenised>) {
+        for text in texts {
+            self.n_tokenised += 1;
+            self.n_tokens += text.ids.len();
+            let group = self.tokenised.entry(text.ids.len()).or_default();
+            // Chunks split in parallel may come back out of order.
+            let at = group.iter().rposition(|other| other.arrival < text.arrival).map_or(0, |before| before + 1);
+            group.insert(at, text);
+        }
+    }
+
+    fn take(&mut self, lane: Lane, sharers: usize) -> Option<Work> {
+        let chunk = self.take_texts(sharers);
+        if !chunk.is_empty() {
+            return Some(Work::Tokenise(lane, chunk));
+        }
+        let group = self.take_group(sharers);
+        (!group.is_empty()).then_some(Work::Run(group))
+    }
+
+    fn take_texts(&mut self, sharers: usize) -> Vec<Waiting> {
+        let most = self.texts.len().div_ceil(sharers).min(CHUNK_TEXTS);
+        let mut chunk = Vec::new();
+        let mut bytes = 0;
+        while chunk.len() < most && bytes < CHUNK_BYTES {
+            let Some(text) = self.texts.pop_front() else { break };
+            if is_wanted(&text.slot) {
+                bytes += text.bytes;
+                chunk.push(text);
+            }
+        }
+        chunk
+    }
+
+    /// The oldest text and others of its length.
+    fn take_group(&mut self, sharers: usize) -> Vec<Tokenised> {
+        let tokens = self.n_tokens.div_ceil(sharers).min(RUN_TOKENS);
+        let mut group: Vec<Tokenised> = Vec::new();
+        while group.is_empty() {
+            let oldest = self.tokenised.iter().min_by_key(|(_, texts)| texts.front().map(|text| text.arrival));
+            let Some((&length, _)) = oldest else { break };
+            let texts = self.tokenised.entry(length).or_default();
+            let most = (tokens / length.max(1)).max(1);
+            while group.len() < most {
+                let Some(text) = texts.pop_front() else { break };
+                self.n_tokenised -= 1;
+                self.n_tokens -= length;
+                if is_wanted(&text.slot) {
+                    group.push(text);
+                }
+            }
+            if texts.is_empty() {
+                self.tokenised.remove(&length);
+            }
+        }
+        group
+    }
+
+    fn forget_cancelled(&mut self) {
+        self.texts.retain(|text| is_wanted(&text.slot));
+        self.tokenised.retain(|_, texts| {
+            texts.retain(|text| is_wanted(&text.slot));
+            !texts.is_empty()
+        });
+        self.n_tokenised = self.tokenised.values().map(VecDeque::len).sum();
+        self.n_tokens = self.tokenised.iter().map(|(length, texts)| length * texts.len()).sum();
+    }
+}
+
+fn is_wanted(slot: &Weak<Slot>) -> bool {
+    slot.strong_count() > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedder::Pending;
+
+    fn push(queue: &mut Queue, lane: Lane, texts: &[&str]) -> Vec<Pending> {
+        let handles: Vec<_> = texts.iter().map(|text| Pending::new((*text).to_owned())).collect();
+        for handle in &handles {
+            queue.push(handle.slot(), Purpose::Document, lane, Instant::now());
+        }
+        handles
+    }
+
+    /// The texts of each run, in order, by a single worker that reads bytes as tokens.
+    fn runs(queue: &mut Queue) -> Vec<Vec<String>> {
+        let mut runs = Vec::new();
+        while let Some(work) = queue.take(0) {
+            match work {
+                Work::Prepare => {}
+                Work::Tokenise(lane, texts) => {
+                    let texts = texts.into_iter().map(|text| {
+                        let ids = text.slot.upgrade().expect("held").text.bytes().map(u32::from).collect();
+                        text.tokenised(ids)
+                    });
+                    let texts = texts.collect();
+                    queue.push_tokenised(lane, texts);
+                }
+                Work::Run(group) => {
+                    runs.push(group.iter().map(|text| text.slot.upgrade().expect("held").text.clone()).collect());
+                }
+            }
+        }
+        runs
+    }
+
+    #[track_caller]
+    fn check(interactive: &[&str], background: &[&str], expected: &[&[&str]]) {
+        let mut queue = Queue::default();
+        let _background = push(&mut queue, Lane::Background, background);
+        let _interactive = push(&mut queue, Lane::Interactive, interactive);
+        assert_eq!(runs(&mut queue), expected);
+        assert_eq!((queue.waiting(), queue.interactive.n_tokens, queue.background.n_tokens), (0, 0, 0));
+    }
+
+    #[test]
+    fn nothing_is_no_run() {
+        check(&[], &[], &[]);
+    }
+
+    #[test]
+    fn the_oldest_leads_and_its_length_follows() {
+        check(&["bb", "a", "cc", "d", "eee"], &[], &[&["bb", "cc"], &["a", "d"], &["eee"]]);
+    }
+
+    #[test]
+    fn interactive_texts_overtake() {
+        check(&["c"], &["a", "b"], &[&["c"], &["a", "b"]]);
+    }
+
+    #[test]
+    fn every_fourth_take_serves_the_background() {
+        // The takes are: split, run `a`, run `bb`, split the background, run `ccc`, run `dddd`, run `eeeee`, run `x`.
+        check(
+            &["a", "bb", "ccc", "dddd", "eeeee", "ffffff"],
+            &["x"],
+            &[&["a"], &["bb"], &["ccc"], &["dddd"], &["eeeee"], &["x"], &["ffffff"]],
+        );
+    }
+
+    #[test]
+    fn a_run_is_bounded_in_tokens() {
+        let long = "x".repeat(200);
+        let text = long.as_str();
+        check(&[text; 5], &[], &[&[text; 2], &[text; 2], &[text]]);
+    }
+
+    #[test]
+    fn idle_workers_share() {
+        let mut queue = Queue::default();
+        let _handles = push(&mut queue, Lane::Interactive, &["aa"; 10]);
+        let texts = match queue.take(1) {
+            Some(Work::Tokenise(_, texts)) => texts,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(texts.len(), 5);
+        queue.push_tokenised(Lane::Interactive, texts.into_iter().map(|text| text.tokenised(vec![1, 2])).collect());
+        let Some(Work::Tokenise(_, rest)) = queue.take(0) else { panic!("the rest is there") };
+        assert_eq!(rest.len(), 5);
+        let Some(Work::Run(group)) = queue.take(1) else { panic!("five are ready") };
+        assert_eq!(group.len(), 2);
+    }
+
+    #[test]
+    fn chunks_that_come_back_late_keep_their_place() {
+        let mut queue = Queue::default();
+        let _handles = push(&mut queue, Lane::Interactive, &["a", "b"]);
+        let Some(Work::Tokenise(lane, mut texts)) = queue.take(0) else { panic!("two wait") };
+        let first = texts.remove(0).tokenised(vec![1]);
+        queue.push_tokenised(lane, vec![texts.remove(0).tokenised(vec![2])]);
+        queue.push_tokenised(lane, vec![first]);
+        assert_eq!(runs(&mut queue), [["a", "b"]]);
+    }
+
+    #[test]
+    fn cancelled_texts_are_skipped_and_make_room() {
+        let mut queue = Queue::default();
+        let kept = push(&mut queue, Lane::Interactive, &["a"]);
+        let dropped = push(&mut queue, Lane::Background, &vec!["b"; MOST_WAITING - 1]);
+        assert!(!queue.has_room(1));
+        drop(dropped);
+        assert!(queue.has_room(1));
+        assert_eq!(queue.waiting(), 1);
+        drop(push(&mut queue, Lane::Interactive, &["c", "d"]));
+        assert_eq!(runs(&mut queue), [["a"]]);
+        drop(kept);
+    }
+
+    #[test]
+    fn the_model_is_prepared_once_and_first() {
+        let mut queue = Queue::default();
+        let _handles = push(&mut queue, Lane::Interactive, &["a"]);
+        queue.prepare();
+        assert!(matches!(queue.take(0), Some(Work::Prepare)));
+        queue.prepare();
+        assert!(matches!(queue.take(0), Some(Work::Tokenise(..))));
+    }
+}

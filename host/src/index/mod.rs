@@ -1,0 +1,231 @@
+//! The indexes of one tenant: entries found by words and by meaning, all in memory, a view of the commits. Can be thrown
+//! away and built again from the store, and never writes anything.
+pub mod analyzer;
+mod compare;
+mod dense;
+mod entries;
+mod filter;
+mod graph;
+mod kernels;
+mod lexical;
+mod runs;
+mod search;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::thread;
+
+use self::graph::{Graph, Snapshot};
+use self::view::{Prepared, View};
+use crate::contract::index::{Candidates, Corpus, Probe};
+use crate::contract::types::Scope;
+use crate::entry::{Change, Seq};
+
+/// Up to so many admitted vectors are all compared; above, a graph is built and asked.
+const SCANNED: usize = 20_000;
+
+/// The indexes of one tenant.
+///
+/// May be used from several threads. A search sees every commit whose [`Index::absorb`] has returned, or none of it,
+/// and waits for no graph.
+pub struct Index {
+    shared: Arc<Shared>,
+}
+
+/// Where an index stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexProgress {
+    /// Entries in it.
+    pub entries: u32,
+    /// Passages whose vector is owed.
+    pub pending: u32,
+    /// Estimate of the memory held.
+    pub bytes: u64,
+}
+
+impl Index {
+    /// An empty index for vectors of this length; 0 where there is no model.
+    #[must_use]
+    pub fn new(dimensions: usize) -> Self {
+        Self::with_graph_threshold(dimensions, SCANNED)
+    }
+
+    /// An empty index that uses a graph above so many vectors.
+    #[must_use]
+    pub fn with_graph_threshold(dimensions: usize, threshold: usize) -> Self {
+        let (view, building) = (RwLock::new(View::new(dimensions)), Mutex::new(false));
+        Self { shared: Arc::new(Shared { threshold, view, building, idle: Condvar::new() }) }
+    }
+
+    /// Takes one commit in; of several changes of one key the last counts.
+    ///
+    /// The position follows that of the call before. Only an index that is being filled from the store takes several
+    /// calls of one position: the entries as they are there.
+    ///
+    /// # Panics
+    /// If an earlier call panicked, as every other function then does: the index has to be built again.
+    pub fn absorb(&self, seq: Seq, changes: Vec<Change>) {
+        let changes = Prepared::all(changes);
+        let mut view = self.shared.write();
+        debug_assert!(seq >= view.absorbed, "commits are absorbed in their order");
+        view.absorb(seq, changes);
+        drop(view);
+        Shared::build_graph_if_due(&self.shared);
+    }
+
+    /// Position of the last commit that was taken in.
+    #[must_use]
+    pub fn absorbed(&self) -> Seq {
+        self.shared.read().absorbed
+    }
+
+    /// Answers one probe; `vector` is what its place stands for.
+    ///
+    /// Equal scores rank the older entry first. A candidate of several passages takes part in its turn with the vector
+    /// of the passage named, a neighbour with that of its first passage that has one. Neighbours that are not admitted
+    /// are not named. A vector of another length than those in the index, or one that is not finite, is a mistake of
+    /// the caller and counts as none.
+    #[must_use]
+    pub fn search(&self, probe: &Probe, vector: Option<&[f32]>) -> Candidates {
+        let view = self.shared.read();
+        let accepted = vector.filter(|vector| view.dense.accepts(vector));
+        debug_assert_eq!(vector.is_some(), accepted.is_some(), "the vector of a query is not of this index");
+        search::search(&view, self.shared.threshold, probe, accepted)
+    }
+
+    /// Counts what lies in the scope. Terms are as indexed.
+    ///
+    /// Words are counted as they stand in the text, stop words too, each with the weight of its text.
+    #[must_use]
+    pub fn statistics(&self, scope: &Scope, terms: &[String]) -> Corpus {
+        self.shared.read().statistics(scope, terms)
+    }
+
+    /// The stored vectors of the entries, entry by entry and passage by passage, and how many belong to each key: 0 to an
+    /// unknown one.
+    #[must_use]
+    pub fn vectors(&self, keys: &[String]) -> (Vec<Vec<f32>>, Vec<u32>) {
+        let view = self.shared.read();
+        let each: Vec<Vec<Vec<f32>>> = keys.iter().map(|key| view.vectors(key)).collect();
+        let counts = each.iter().map(|vectors| entries::count(vectors.len())).collect();
+        (each.into_iter().flatten().collect(), counts)
+    }
+
+    /// Tells how much there is.
+    #[must_use]
+    pub fn progress(&self) -> IndexProgress {
+        let view = self.shared.read();
+        IndexProgress { entries: entries::count(view.entries.len()), pending: view.owed, bytes: view.bytes() }
+    }
+
+    /// How this index differs from another that should be equal, say one rebuilt from the store, each time in a
+    /// sentence. Graphs are not compared.
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> Vec<String> {
+        if Arc::ptr_eq(&self.shared, &other.shared) {
+            return vec![];
+        }
+        compare::compare(&self.shared.read(), &other.shared.read())
+    }
+
+    /// Vectors that a finished graph covers.
+    #[must_use]
+    pub fn graph_rows(&self) -> usize {
+        self.shared.read().dense.graph_rows()
+    }
+
+    /// Waits until no graph is being built.
+    ///
+    /// # Panics
+    /// As [`Index::absorb`] does.
+    pub fn settle(&self) {
+        let building = self.shared.building();
+        let settled = self.shared.idle.wait_while(building, |building| *building);
+        drop(settled.expect(POISONED));
+    }
+}
+
+const POISONED: &str = "an earlier panic left the index incomplete; it has to be built again";
+
+struct Shared {
+    threshold: usize,
+    view: RwLock<View>,
+    /// Whether a thread builds a graph. Locked before `view` where both are.
+    building: Mutex<bool>,
+    idle: Condvar,
+}
+
+impl Shared {
+    fn read(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().expect(POISONED)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, View> {
+        self.view.write().expect(POISONED)
+    }
+
+    fn building(&self) -> MutexGuard<'_, bool> {
+        self.building.lock().expect(POISONED)
+    }
+
+    /// Starts a thread unless one is at work or nothing is due.
+    fn build_graph_if_due(shared: &Arc<Self>) {
+        let mut building = shared.building();
+        if *building {
+            return;
+        }
+        let Some(snapshot) = shared.read().dense.due(shared.threshold) else { return };
+        let index = Arc::downgrade(shared);
+        let builder = thread::Builder::new().name("graph".to_owned());
+        match builder.spawn(move || build_graphs(&Building(index), snapshot)) {
+            Ok(_) => *building = true,
+            Err(error) => tracing::warn!(%error, "cannot start building a graph; searches stay exact"),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Ok(view) = self.view.get_mut()
+            && let Some(graph) = view.dense.take_graph()
+        {
+            // If no thread starts, the closure is dropped here and the graph with it.
+            drop(thread::Builder::new().name("graph".to_owned()).spawn(move || drop(graph)));
+        }
+    }
+}
+
+/// Builds one graph after the other until none is due or the index is gone.
+fn build_graphs(building: &Building, mut snapshot: Snapshot) {
+    while let Some(graph) = Graph::build(&snapshot, || building.0.strong_count() == 0) {
+        let Some(shared) = building.0.upgrade() else { return };
+        // Bound first, so that the lock is free again before the graph is dropped.
+        let discarded = shared.write().dense.install(graph, snapshot);
+        drop(discarded);
+        let mut at_work = shared.building();
+        let Some(next) = shared.read().dense.due(shared.threshold) else {
+            *at_work = false;
+            shared.idle.notify_all();
+            return;
+        };
+        snapshot = next;
+    }
+}
+
+/// Tells those who wait that the thread is gone, also when it panicked.
+struct Building(Weak<Shared>);
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        let Some(shared) = self.0.upgrade() else { return };
+        if thread::panicking() {
+            tracing::error!("building a graph failed; searches stay exact until the next commit");
+            if let Ok(mut building) = shared.building.lock() {
+                *building = false;
+            }
+            shared.idle.notify_all();
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Entries, words and vectors of one tenant, bound together by rows: a passage is a row, numbered in the order of
+//! absorption. Takes changes in and counts; searching is `search.rs`, locks are `mod.rs`.
+use std::collections::HashMap;
+
+use super::dense::Dense;
+use super::entries::{Entries, NONE, Slot, count};
+use super::filter::lies_in;
+use super::lexical::{Lexical, Words};
+use crate::contract::index::{Corpus, TermCount};
+use crate::contract::types::Scope;
+use crate::entry::{Change, Seq, StoredEntry};
+
+/// At most so many actors are named.
+const ACTORS: usize = 100;
+
+/// A change with all that can be computed before anything is locked.
+pub(super) enum Prepared {
+    Put(Box<StoredEntry>, Vec<Words>),
+    Delete(String),
+}
+
+impl Prepared {
+    /// Only the last change of each key is kept.
+    pub(super) fn all(changes: Vec<Change>) -> Vec<Self> {
+        let key = |change: &Change| match change {
+            Change::Put(stored) => stored.entry.key.clone(),
+            Change::Delete(key) => key.clone(),
+        };
+        let last: HashMap<String, usize> = changes.iter().enumerate().map(|(at, change)| (key(change), at)).collect();
+        let kept = changes.into_iter().enumerate().filter(|(at, change)| last[&key(change)] == *at);
+        kept.map(|(_, change)| Self::new(change)).collect()
+    }
+
+    fn new(change: Change) -> Self {
+        match change {
+            Change::Delete(key) => Self::Delete(key),
+            Change::Put(stored) => {
+                let words = stored.entry.passages.iter().flatten().map(Words::new).collect();
+                Self::Put(stored, words)
+            }
+        }
+    }
+}
+
+pub(super) struct View {
+    pub(super) absorbed: Seq,
+    pub(super) entries: Entries,
+    pub(super) lexical: Lexical,
+    pub(super) dense: Dense,
+    rows: Vec<Row>,
+    dead: usize,
+    /// Passages whose vector is owed.
+    pub(super) owed: u32,
+}
+
+struct Row {
+    /// None once dead.
+    slot: u32,
+    /// Of its vector, or none.
+    place: u32,
+}
+
+impl View {
+    pub(super) fn new(dimensions: usize) -> Self {
+        Self {
+            absorbed: Seq(0),
+            entries: Entries::default(),
+            lexical: Lexical::default(),
+            dense: Dense::new(dimensions),
+            rows: Vec::new(),
+            dead: 0,
+            owed: 0,
+        }
+    }
+
+    pub(super) fn absorb(&mut self, seq: Seq, changes: Vec<Prepared>) {
+        for change in changes {
+            match change {
+                Prepared::Put(stored, passages) => self.put(&stored, &passages),
+                Prepared::Delete(key) => self.delete(&key),
+            }
+        }
+        if self.dead > 1_024 && self.dead * 3 > self.rows.len() {
+            self.compact_rows();
+        }
+        if self.dense.is_mostly_dead() {
+            let rows = &mut self.rows;
+            self.dense.compact(|row, place| rows[row as usize].place = place);
+        }
+        self.absorbed = seq;
+    }
+
+    /// The slot that a row belongs to; none for a dead row.
+    pub(super) fn slot(&self, row: u32) -> Option<u32> {
+        Some(self.rows[row as usize].slot).filter(|slot| *slot != NONE)
+    }
+
+    /// The vector of a row.
+    pub(super) fn vector(&self, row: u32) -> Option<&[f32]> {
+        match self.rows[row as usize].place {
+            NONE => None,
+            place => Some(self.dense.vector(place)),
+        }
+    }
+
+    /// The vector that stands for a whole entry: that of its first passage that has one.
+    pub(super) fn first_vector(&self, entry: &Slot) -> Option<&[f32]> {
+        entry.rows().find_map(|row| self.vector(row))
+    }
+
+    pub(super) fn statistics(&self, scope: &Scope, terms: &[String]) -> Corpus {
+        let nothing = TermCount { entries: 0, capitalised: None };
+        let Some(place) = self.entries.place(scope) else {
+            return Corpus { entries: 0, mean_words: 0.0, actors: vec![], terms: vec![nothing; terms.len()] };
+        };
+        let (mut entries, mut words) = (0u32, 0u64);
+        let mut actors: HashMap<u32, u32> = HashMap::new();
+        let mut consider = |entry: &Slot| {
+            if lies_in(&entry.facts, place) {
+                entries += 1;
+                words += u64::from(entry.words);
+                *actors.entry(entry.facts.actor).or_default() += 1;
+            }
+        };
+        match self.entries.shortest(scope) {
+            Some(slots) => slots.iter().for_each(|slot| consider(self.entries.get(*slot))),
+            None => self.entries.iter().for_each(|(_, entry)| consider(entry)),
+        }
+        actors.remove(&NONE);
+        let mut actors: Vec<(u32, &str)> =
+            actors.into_iter().map(|(actor, times)| (times, self.entries.actors.name(actor))).collect();
+        actors.sort_unstable_by(|left, right| right.0.cmp(&left.0).then(left.1.cmp(right.1)));
+        actors.truncate(ACTORS);
+        #[expect(clippy::cast_precision_loss, reason = "a mean of words needs no more digits")]
+        let mean_words = words as f32 / 2.0 / entries.max(1) as f32;
+        Corpus {
+            entries,
+            mean_words,
+            actors: actors.into_iter().map(|(_, name)| name.to_owned()).collect(),
+            terms: terms
+                .iter()
+                .map(|term| TermCount { entries: self.having(term, place), capitalised: None })
+                .collect(),
+        }
+    }
+
+    /// The vectors of an entry, passage by passage; none if the key is unknown.
+    pub(super) fn vectors(&self, key: &str) -> Vec<Vec<f32>> {
+        let Some(slot) = self.entries.find(key) else { return vec![] };
+        self.entries.get(slot).rows().filter_map(|row| Some(self.vector(row)?.to_vec())).collect()
+    }
+
+    /// Estimate of the memory held.
+    pub(super) fn bytes(&self) -> u64 {
+        self.entries.bytes() + self.lexical.bytes() + self.dense.bytes() + self.rows.len() as u64 * 8
+    }
+
+    fn put(&mut self, stored: &StoredEntry, passages: &[Words]) {
+        let slot = self.entries.put(stored);
+        let entry = self.entries.get(slot);
+        let (before, owed_before) = (entry.rows(), entry.owed);
+        let same_words = before.len() == passages.len()
+            && before.clone().zip(passages).all(|(row, words)| self.lexical.equals(row, words));
+        let rows = if same_words {
+            before
+        } else {
+            before.for_each(|row| self.kill(row));
+            let first = count(self.rows.len());
+            for words in passages {
+                self.lexical.push(words);
+                self.rows.push(Row { slot, place: NONE });
+            }
+            first..count(self.rows.len())
+        };
+        for (passage, row) in rows.clone().enumerate() {
+            self.set_vector(row, stored.vectors.get(passage).and_then(Option::as_deref));
+        }
+        let has_vector = |row: &u32| self.rows[*row as usize].place != NONE;
+        let vectors = count(rows.clone().filter(has_vector).count());
+        let owed = count(stored.owed.iter().filter(|owed| **owed).count());
+        self.owed = self.owed - owed_before + owed;
+        let entry = self.entries.get_mut(slot);
+        (entry.first_row, entry.rows) = (rows.start, count(rows.len()));
+        (entry.vectors, entry.owed) = (vectors, owed);
+        entry.words = passages.iter().map(|words| words.words).sum();
+    }
+
+    fn delete(&mut self, key: &str) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.owed -= entry.owed;
+            entry.rows().for_each(|row| self.kill(row));
+        }
+    }
+
+    fn kill(&mut self, row: u32) {
+        self.set_vector(row, None);
+        self.lexical.kill(row);
+        self.rows[row as usize].slot = NONE;
+        self.dead += 1;
+    }
+
+    /// A vector that cannot be compared with the others counts as none: it would be near to everything.
+    fn set_vector(&mut self, row: u32, vector: Option<&[f32]>) {
+        if vector.is_some() && vector == self.vector(row) {
+            return;
+        }
+        let place = self.rows[row as usize].place;
+        if place != NONE {
+            self.dense.kill(place);
+        }
+        let accepted = vector.filter(|vector| self.dense.accepts(vector));
+        if vector.is_some() && accepted.is_none() {
+            tracing::error!(dimensions = vector.map(<[f32]>::len), "a stored vector is not of this index");
+        }
+        self.rows[row as usize].place = accepted.map_or(NONE, |vector| self.dense.push(row, vector));
+    }
+
+    /// How many entries of the scope have the term. Rows of one entry are neighbours.
+    fn having(&self, term: &str, scope: super::entries::Place) -> u32 {
+        let mut slots: Vec<u32> = self.lexical.rows_with(term).iter().filter_map(|row| self.slot(*row)).collect();
+        slots.dedup();
+        count(slots.iter().filter(|slot| lies_in(&self.entries.get(**slot).facts, scope)).count())
+    }
+
+    fn compact_rows(&mut self) {
+        let mut next = 0;
+        let number = |row: &Row| {
+            if row.slot == NONE {
+                return NONE;
+            }
+            next += 1;
+            next - 1
+        };
+        let renumbered: Vec<u32> = self.rows.iter().map(number).collect();
+        self.rows.retain(|row| row.slot != NONE);
+        self.dead = 0;
+        self.lexical.compact(&renumbered);
+        self.dense.renumber(&renumbered);
+        for entry in self.entries.iter_mut().filter(|entry| entry.rows > 0) {
+            entry.first_row = renumbered[entry.first_row as usize];
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Which models there are and where their files lie, for whoever wants to know without loading one. The embedder finds
+//! and reads them.
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::contract::embedding::ModelInfo;
+use crate::embedder::{self, EmbedError, Model, ModelSource};
+
+/// What is known of a model before its weights are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    pub info: ModelInfo,
+    pub description: String,
+    pub licence: String,
+    /// A folder, or `built in`.
+    pub place: String,
+}
+
+/// Where models are looked for by name, best first: `variable`, which is the value of `CAIRN_MODELS`, and `models/` of
+/// the data directory.
+#[must_use]
+pub fn folders(variable: Option<OsString>, data: &Path) -> Vec<PathBuf> {
+    let named = variable.filter(|value| !value.is_empty()).map(PathBuf::from);
+    named.into_iter().chain([data.join("models")]).collect()
+}
+
+/// Every model that a name can mean. Damaged ones are errors in their place.
+#[must_use]
+pub fn list(folders: &[PathBuf]) -> Vec<Result<Description, EmbedError>> {
+    embedder::list(folders).into_iter().map(|model| model.map(|model| describe(&model))).collect()
+}
+
+/// The model of that name or in that folder; without a name the default one.
+///
+/// # Errors
+/// If there is none, or its manifest cannot be read.
+pub fn find(name_or_folder: Option<&str>, folders: &[PathBuf]) -> Result<Description, EmbedError> {
+    embedder::resolve(name_or_folder, folders).map(|model| describe(&model))
+}
+
+fn describe(model: &Model) -> Description {
+    Description {
+        info: model.info(),
+        description: model.manifest.description.clone(),
+        licence: model.manifest.licence.clone(),
+        place: match &model.source {
+            ModelSource::Embedded => "built in".to_owned(),
+            ModelSource::Folder(folder) => folder.display().to_string(),
+        },
+    }
+}

@@ -1,0 +1,202 @@
+//! One tenant's room: its indexes as a view of what the store committed, how they are rebuilt and kept up, and how owed
+//! vectors are paid. Never decides what is found.
+use crate::contract::index::Progress;
+use crate::embedder::{Embedder, Lane, Purpose};
+use crate::entry::{Change, Seq};
+use crate::index::Index;
+use crate::store::{Snapshot, Store, StoreError, Tenant};
+use crate::writer::{Paid, Writer};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// Entries read in one go while an index is rebuilt.
+const CHUNK: usize = 1_000;
+/// Owed texts embedded together.
+const OWED: usize = 512;
+
+/// The rooms of all tenants that were asked for.
+pub(crate) struct Rooms {
+    store: Store,
+    dimensions: usize,
+    open: Mutex<HashMap<Tenant, Arc<Room>>>,
+}
+
+/// See the module.
+pub(crate) struct Room {
+    pub(crate) tenant: Tenant,
+    index: RwLock<Arc<Index>>,
+    /// Up to here the index was read from the store; commits beyond are absorbed one by one.
+    recovered: Mutex<Seq>,
+    paying: AtomicBool,
+}
+
+impl Rooms {
+    pub(crate) fn new(store: Store, dimensions: usize) -> Self {
+        Rooms { store, dimensions, open: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Tenant, Arc<Room>>> {
+        // A room is put in whole or not at all.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The room of a tenant; its indexes are built from the store when it is first asked for. The writer waits
+    /// meanwhile, so that no commit falls between what was read and what is absorbed.
+    pub(crate) fn room(&self, tenant: Tenant) -> Result<Arc<Room>, StoreError> {
+        let mut open = self.lock();
+        if let Some(room) = open.get(&tenant) {
+            return Ok(room.clone());
+        }
+        let (index, head) = self.build(tenant)?;
+        let room = Arc::new(Room {
+            tenant,
+            index: RwLock::new(Arc::new(index)),
+            recovered: Mutex::new(head),
+            paying: AtomicBool::new(false),
+        });
+        open.insert(tenant, room.clone());
+        Ok(room)
+    }
+
+    /// Builds an index from what the store holds, and tells up to which position.
+    pub(crate) fn build(&self, tenant: Tenant) -> Result<(Index, Seq), StoreError> {
+        let snapshot = self.store.snapshot()?;
+        let head = snapshot.head(tenant)?;
+        let index = Index::new(self.dimensions);
+        let mut after: Option<String> = None;
+        loop {
+            let entries = snapshot.entries(tenant, after.as_deref(), CHUNK)?;
+            let Some(last) = entries.last() else { break };
+            after = Some(last.entry.key.clone());
+            index.absorb(head, entries.into_iter().map(|entry| Change::Put(Box::new(entry))).collect());
+        }
+        if index.absorbed() != head {
+            index.absorb(head, vec![]);
+        }
+        Ok((index, head))
+    }
+
+    /// What the writer does after each commit, in order.
+    pub(crate) fn absorb(&self, tenant: Tenant, seq: Seq, changes: Vec<Change>) {
+        let Some(room) = self.lock().get(&tenant).cloned() else { return };
+        let recovered = *room.recovered();
+        if seq <= recovered {
+            return;
+        }
+        let absorbed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let index = room.index();
+            let at = index.absorbed();
+            if Seq(at.0 + 1) == seq {
+                index.absorb(seq, changes);
+                Ok(true)
+            } else if at < seq {
+                self.catch_up(&room, &index).map(|()| true)
+            } else {
+                Ok(false)
+            }
+        }));
+        // The position went back, a commit could not be read, or the index is broken: it is made anew from the store.
+        if !matches!(absorbed, Ok(Ok(true))) {
+            match self.build(tenant) {
+                Ok((index, head)) => {
+                    tracing::warn!(seq = seq.0, "the indexes were rebuilt from the store");
+                    *room.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
+                    *room.recovered() = head;
+                }
+                Err(error) => tracing::error!("cannot rebuild the indexes: {error:#}"),
+            }
+        }
+    }
+
+    /// Replays the changelog from where the index stands.
+    fn catch_up(&self, room: &Room, index: &Index) -> Result<(), StoreError> {
+        let snapshot: Snapshot = self.store.snapshot()?;
+        loop {
+            let changes = snapshot.changes(room.tenant, index.absorbed(), CHUNK)?;
+            if changes.is_empty() {
+                return Ok(());
+            }
+            for (seq, changes) in changes {
+                index.absorb(seq, changes);
+            }
+        }
+    }
+}
+
+impl Room {
+    fn recovered(&self) -> MutexGuard<'_, Seq> {
+        self.recovered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index of this moment.
+    pub(crate) fn index(&self) -> Arc<Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where the indexes stand, after waiting up to `wait` for owed vectors and for what was committed before.
+    pub(crate) async fn progress(&self, store: &Store, wait: Duration) -> Result<Progress, StoreError> {
+        let deadline = Instant::now() + wait;
+        let head = store.usage(self.tenant)?.head;
+        loop {
+            let index = self.index();
+            let (at, seen) = (index.absorbed(), index.progress());
+            if (seen.pending == 0 && at >= head) || Instant::now() >= deadline {
+                return Ok(Progress { entries: seen.entries, pending: seen.pending, absorbed: at.0, bytes: seen.bytes });
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Begins to pay what is owed, unless that is under way. Failures are told and tried again, more and more rarely,
+    /// until the room is closed with the process: what is owed stays owed in the store.
+    pub(crate) fn pay(self: &Arc<Self>, store: &Store, writer: &Writer, embedder: &Embedder) {
+        if self.paying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (room, store, writer, embedder) = (self.clone(), store.clone(), writer.clone(), embedder.clone());
+        tokio::spawn(async move {
+            let mut pause = Duration::from_millis(250);
+            loop {
+                match room.pay_some(&store, &writer, &embedder).await {
+                    Ok(true) => pause = Duration::from_millis(250),
+                    Ok(false) => {
+                        room.paying.store(false, Ordering::Release);
+                        // Something may have become owed between the look and the flag.
+                        let more = store.snapshot().and_then(|s| s.owed(room.tenant, 1)).is_ok_and(|owed| !owed.is_empty());
+                        if !more || room.paying.swap(true, Ordering::AcqRel) {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!("vectors stay owed: {error:#}");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(Duration::from_secs(60));
+                    }
+                }
+            }
+        });
+    }
+
+    /// Whether there was something to pay.
+    async fn pay_some(&self, store: &Store, writer: &Writer, embedder: &Embedder) -> anyhow::Result<bool> {
+        let owed = store.snapshot()?.owed(self.tenant, OWED)?;
+        if owed.is_empty() {
+            return Ok(false);
+        }
+        let texts: Vec<String> = owed.iter().flat_map(|o| o.texts.iter().map(|(_, text)| text.clone())).collect();
+        let mut pending = embedder.embed(texts, Purpose::Document, Lane::Background).into_iter();
+        let mut paid = vec![];
+        for debt in owed {
+            let mut vectors = vec![];
+            for (passage, text) in debt.texts {
+                let vector = pending.next().expect("one a text").wait().await?;
+                vectors.push((passage, text, vector));
+            }
+            paid.push(Paid { key: debt.key, vectors });
+        }
+        writer.pay(self.tenant, paid).await?;
+        Ok(true)
+    }
+}
