@@ -11,7 +11,7 @@ use crate::types::{Content, Error, State};
 use crate::view::Eyes;
 
 /// Stores new memories; see `memory.add` of the contract.
-pub fn add(host: &impl Host, items: Vec<Content>, options: &AddOptions) -> Result<Added> {
+pub fn add(host: &impl Host, items: &[Content], options: &AddOptions) -> Result<Added> {
     check::items("items", items.len())?;
     check::call("items", items.iter().map(check::size))?;
     if matches!(options.comparison, Comparison::Similar | Comparison::Supersede) {
@@ -24,7 +24,7 @@ pub fn add(host: &impl Host, items: Vec<Content>, options: &AddOptions) -> Resul
         items.iter().enumerate().map(|(n, item)| check::content(&format!("items[{n}]"), item)).collect();
     let described = || format!("add {items:?} {:?}", options.comparison);
     commit(host, &options.write, described, |draft| {
-        prefetch(draft, &items, &checked, options.comparison)?;
+        prefetch(draft, items, &checked, options.comparison)?;
         let ids = Id::reserve(host, u32::try_from(items.len()).expect("limited by the call"));
         let mut outcomes: Outcomes = vec![];
         for (n, (item, id)) in items.iter().zip(ids).enumerate() {
@@ -86,7 +86,8 @@ fn one<H: Host>(
     };
     if let Some(key) = &item.key {
         if let Some(before) = draft.named(&item.scope, key)? {
-            let before = draft.record(before)?.ok_or_else(|| Error::Corrupt(format!("the key {key:?} leads to no memory")))?;
+            let before =
+                draft.record(before)?.ok_or_else(|| Error::Corrupt(format!("the key {key:?} leads to no memory")))?;
             return under_key(draft, &before, item);
         }
     } else if comparison == Comparison::Exact
@@ -148,13 +149,8 @@ pub(crate) fn link_targets<H: Host>(draft: &mut Draft<'_, H>, content: &Content,
 }
 
 pub(crate) fn unchanged(there: &Record, reason: Reason) -> Outcome {
-    let item = Effect {
-        id: there.id.text(),
-        version: there.version,
-        change: Change::Unchanged,
-        reason,
-        similarity: None,
-    };
+    let item =
+        Effect { id: there.id.text(), version: there.version, change: Change::Unchanged, reason, similarity: None };
     Outcome { item, others: vec![], truncated_tokens: 0 }
 }
 

@@ -17,15 +17,24 @@ pub fn import_memories(host: &impl Host, items: &[Archive], options: &WriteOptio
         all.map(|version| check::size(&version.memory.content)).sum()
     };
     check::call("items", items.iter().map(versions))?;
-    commit(host, options, || format!("import {items:?}"), |draft| {
-        items.iter().enumerate().map(|(n, item)| {
-            let place = format!("items[{n}]");
-            match read(item, &place) {
-                Ok((present, earlier)) => one(draft, present, &earlier),
-                Err(error) => Ok(Err(error)),
-            }
-        }).collect()
-    })
+    commit(
+        host,
+        options,
+        || format!("import {items:?}"),
+        |draft| {
+            items
+                .iter()
+                .enumerate()
+                .map(|(n, item)| {
+                    let place = format!("items[{n}]");
+                    match read(item, &place) {
+                        Ok((present, earlier)) => one(draft, present, &earlier),
+                        Err(error) => Ok(Err(error)),
+                    }
+                })
+                .collect()
+        },
+    )
 }
 
 /// The records of an archive, checked; the earlier ones newest first.
@@ -101,7 +110,9 @@ fn one<H: Host>(draft: &mut Draft<'_, H>, mut present: Record, earlier: &[Record
         } else {
             Err(Error::Conflict(format!(
                 "memory {} is there in version {} with another content than the imported version {}",
-                there.id.text(), there.version, present.version
+                there.id.text(),
+                there.version,
+                present.version
             )))
         });
     }

@@ -8,7 +8,18 @@ pub(crate) const FIRST_MS: i64 = -62_135_596_800_000;
 pub(crate) const LAST_MS: i64 = 253_402_300_799_999;
 
 pub(crate) const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 
 /// A day of the calendar; `month` and `day` from 1.
@@ -156,7 +167,9 @@ mod tests {
 
     #[test]
     fn days_and_dates_are_inverse() {
-        for days in (Date { year: 1, month: 1, day: 1 }.days()..Date { year: 9999, month: 12, day: 31 }.days()).step_by(97) {
+        for days in
+            (Date { year: 1, month: 1, day: 1 }.days()..Date { year: 9999, month: 12, day: 31 }.days()).step_by(97)
+        {
             assert_eq!(Date::from_days(days).days(), days);
             assert!(Date::from_days(days).exists());
         }

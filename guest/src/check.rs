@@ -68,7 +68,8 @@ pub(crate) fn short(place: &str, what: &str, value: &str) -> Result<()> {
         return Err(invalid(place, format!("{what} is empty; leave it out instead")));
     }
     if value.trim() != value {
-        let message = if value.trim().is_empty() { "is blank; leave it out instead" } else { "begins or ends with white space" };
+        let message =
+            if value.trim().is_empty() { "is blank; leave it out instead" } else { "begins or ends with white space" };
         return Err(invalid(place, format!("{what} {message}")));
     }
     if value.chars().any(char::is_control) {
@@ -113,7 +114,8 @@ pub(crate) fn metadata(place: &str, text: &str) -> Result<Json> {
 
 /// The text of an id.
 pub(crate) fn id(place: &str, text: &str) -> Result<Id> {
-    Id::parse(text).ok_or_else(|| invalid(place, "this is no id: ids are 36 characters, hexadecimal in lower case with hyphens"))
+    Id::parse(text)
+        .ok_or_else(|| invalid(place, "this is no id: ids are 36 characters, hexadecimal in lower case with hyphens"))
 }
 
 fn links(place: &str, links: &[Link]) -> Result<()> {
@@ -148,10 +150,17 @@ pub(crate) fn content(place: &str, content: &Content) -> Result<()> {
         short(&format!("{place}.actor"), "the actor", actor)?;
     }
     metadata(&format!("{place}.metadata"), &content.metadata)?;
-    for (name, at) in [("at", content.at), ("valid-from", content.valid_from), ("valid-to", content.valid_to), ("expires-at", content.expires_at)] {
+    for (name, at) in [
+        ("at", content.at),
+        ("valid-from", content.valid_from),
+        ("valid-to", content.valid_to),
+        ("expires-at", content.expires_at),
+    ] {
         time(&format!("{place}.{name}"), at)?;
     }
-    if let (Some(from), Some(to)) = (content.valid_from, content.valid_to) && to <= from {
+    if let (Some(from), Some(to)) = (content.valid_from, content.valid_to)
+        && to <= from
+    {
         return Err(invalid(format!("{place}.valid-to"), "the validity ends before it begins"));
     }
     links(&format!("{place}.links"), &content.links)
@@ -166,7 +175,10 @@ pub(crate) fn size(content: &Content) -> usize {
 pub(crate) fn call(place: &str, sizes: impl Iterator<Item = usize>) -> Result<()> {
     let sum: usize = sizes.sum();
     if sum > CALL {
-        return Err(too_much(place, format!("the items have {sum} bytes together, at most {CALL} are taken in one call")));
+        return Err(too_much(
+            place,
+            format!("the items have {sum} bytes together, at most {CALL} are taken in one call"),
+        ));
     }
     Ok(())
 }
@@ -207,7 +219,8 @@ mod tests {
 
     #[test]
     fn short_names() {
-        let check = |value: &str, expected: &str| assert_eq!(message(short("p", "the key", value)), expected, "{value:?}");
+        let check =
+            |value: &str, expected: &str| assert_eq!(message(short("p", "the key", value)), expected, "{value:?}");
         check("locomo/D1:3 é\u{200d}", "Ok(())");
         check("", "invalid p: the key is empty; leave it out instead");
         check("  ", "invalid p: the key is blank; leave it out instead");
@@ -227,12 +240,17 @@ mod tests {
 
     #[test]
     fn metadata_is_an_object_within_bounds() {
-        let check = |value: &str, expected: &str| assert_eq!(message(metadata("m", value).map(|_| ())), expected, "{value:.40}");
+        let check = |value: &str, expected: &str| {
+            assert_eq!(message(metadata("m", value).map(|_| ())), expected, "{value:.40}");
+        };
         check("", "Ok(())");
         check(r#"{"a":1}"#, "Ok(())");
         check("[1]", "invalid m: the metadata is not a JSON object");
         check(r#"{"a":"#, "invalid m: the metadata ends too early at byte 5");
-        check(&format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200)), "limit m: the metadata has more than 64 levels");
+        check(
+            &format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200)),
+            "limit m: the metadata has more than 64 levels",
+        );
         let many: Vec<String> = (0..10_000).map(|n| format!("\"{n}\":1")).collect();
         check(&format!("{{{}}}", many.join(",")), "limit m: the metadata has 88891 bytes, at most 65536 are taken");
         let many: Vec<String> = (0..1_025).map(|n| format!("\"{n}\":1")).collect();
@@ -241,7 +259,9 @@ mod tests {
 
     #[test]
     fn times() {
-        assert!(time("at", Some(FIRST_MS)).is_ok() && time("at", Some(LAST_MS)).is_ok() && time("at", Some(-1)).is_ok());
+        assert!(
+            time("at", Some(FIRST_MS)).is_ok() && time("at", Some(LAST_MS)).is_ok() && time("at", Some(-1)).is_ok()
+        );
         assert_eq!(message(time("at", Some(LAST_MS + 1))), "invalid at: the time lies outside the years 1 to 9999");
         assert!(time("at", Some(FIRST_MS - 1)).is_err());
     }

@@ -6,9 +6,9 @@ use crate::embedding::{self, ModelInfo, Purpose, TokenCount};
 use crate::index::{self, Candidates, Corpus, Probe, Progress, Token};
 use crate::logging::{self, Level};
 use crate::memory::{
-    AddOptions, Added, Archive, Chores, ContextRequest, Deletion, Edit, Erasure, Found, ListRequest, Maintained, Matched,
-    Outcomes, Pack, Page, Patch, Query, Restoration, ScopesPage, ScopesRequest, Selection, Statistics, Target, Verdict,
-    Version, View, WriteOptions,
+    AddOptions, Added, Archive, Chores, ContextRequest, Deletion, Edit, Erasure, Found, ListRequest, Maintained,
+    Matched, Outcomes, Pack, Page, Patch, Query, Restoration, ScopesPage, ScopesRequest, Selection, Statistics, Target,
+    Verdict, Version, View, WriteOptions,
 };
 use crate::storage::{self, Applied, ApplyOptions, Operation, Pairs, Precondition, Range, Usage};
 use crate::system::{self, Stamp};
@@ -112,7 +112,7 @@ struct Engine;
 
 impl Guest for Engine {
     fn add(items: Vec<Content>, options: AddOptions) -> Result<Added> {
-        crate::add::add(&host(), items, &options)
+        crate::add::add(&host(), &items, &options)
     }
     fn get(targets: Vec<Target>, view: View) -> Result<Vec<Option<Memory>>> {
         crate::get::get(&host(), &targets, &view)
@@ -121,10 +121,10 @@ impl Guest for Engine {
         crate::list::list(&host(), &request)
     }
     fn update(items: Vec<Edit>, options: WriteOptions) -> Result<Outcomes> {
-        crate::update::update(&host(), items, &options)
+        crate::update::update(&host(), &items, &options)
     }
     fn delete(items: Vec<Deletion>, erasure: Erasure, options: WriteOptions) -> Result<Outcomes> {
-        crate::delete::delete(&host(), items, erasure, &options)
+        crate::delete::delete(&host(), &items, erasure, &options)
     }
     fn update_matching(selection: Selection, patch: Patch, options: WriteOptions) -> Result<Matched> {
         crate::update::update_matching(&host(), &selection, &patch, &options)
@@ -136,7 +136,7 @@ impl Guest for Engine {
         crate::history::history(&host(), &targets, limit, before)
     }
     fn restore(items: Vec<Restoration>, options: WriteOptions) -> Result<Outcomes> {
-        crate::update::restore(&host(), items, &options)
+        crate::update::restore(&host(), &items, &options)
     }
     fn import_memories(items: Vec<Archive>, options: WriteOptions) -> Result<Outcomes> {
         crate::archive::import_memories(&host(), &items, &options)

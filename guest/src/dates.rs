@@ -62,7 +62,9 @@ pub(crate) fn named(query: &str, now: Timestamp) -> Vec<Named> {
     let mut words: Vec<String> = vec![];
     for stretch in query.split_whitespace() {
         let bare = stretch.trim_matches(|c: char| !c.is_alphanumeric());
-        if bare.len() == 10 && let Some(at) = calendar::parse(bare) {
+        if bare.len() == 10
+            && let Some(at) = calendar::parse(bare)
+        {
             let Date { year, month, day } = Date::of(at);
             out.push(Named { words: bare.to_owned(), year: Some(year), month: Some(month), day: Some(day), this_year });
             continue;
@@ -84,7 +86,8 @@ pub(crate) fn named(query: &str, now: Timestamp) -> Vec<Named> {
             let year = word(last + 1).and_then(year);
             last += usize::from(year.is_some());
             let day = day_before.or(day_after);
-            let is_verb = words[place] == "may" && day.is_none() && year.is_none() && !before(1).is_some_and(leads_to_time);
+            let is_verb =
+                words[place] == "may" && day.is_none() && year.is_none() && !before(1).is_some_and(leads_to_time);
             let month = u32::try_from(month + 1).expect("twelve months");
             // A 30th of February names no day: the month is meant.
             let day = day.filter(|day| Date { year: year.unwrap_or(2_024), month, day: *day }.exists());
@@ -102,7 +105,23 @@ pub(crate) fn named(query: &str, now: Timestamp) -> Vec<Named> {
 }
 
 fn leads_to_time(word: &str) -> bool {
-    matches!(word, "in" | "on" | "during" | "of" | "since" | "until" | "by" | "before" | "after" | "last" | "next" | "this" | "early" | "late" | "mid")
+    matches!(
+        word,
+        "in" | "on"
+            | "during"
+            | "of"
+            | "since"
+            | "until"
+            | "by"
+            | "before"
+            | "after"
+            | "last"
+            | "next"
+            | "this"
+            | "early"
+            | "late"
+            | "mid"
+    )
 }
 
 /// `1`, `1st` … `31st`.

@@ -25,6 +25,8 @@ type Key = (&'static str, Vec<u8>);
 
 /// How often a call is tried before it gives way to other writers.
 const ATTEMPTS: u32 = 64;
+/// A token has at least one byte: what is shorter than this is read whole by every model we know.
+const SHORT: usize = 250;
 /// Operations of one commit, by the contract's limits of `storage.apply`.
 pub(crate) const OPERATIONS: usize = 16_384;
 
@@ -64,7 +66,7 @@ pub(crate) fn commit<H: Host, T: Answer>(
         }
         let answer = build(&mut draft)?;
         if let Some(request) = &request {
-            request.remember(&mut draft, &answer)?;
+            request.remember(&mut draft, &answer);
         }
         if draft.is_empty() || draft.apply(options.promise, &mut embedded)? {
             return Ok(answer);
@@ -94,7 +96,8 @@ impl<'h, H: Host> Draft<'h, H> {
 
     /// Reads many keys of a table in one go, for [`Draft::get`] to find.
     pub(crate) fn prefetch(&mut self, table: &'static str, keys: impl IntoIterator<Item = Vec<u8>>) -> Result<()> {
-        let mut missing: Vec<Vec<u8>> = keys.into_iter().filter(|key| !self.read.contains_key(&(table, key.clone()))).collect();
+        let mut missing: Vec<Vec<u8>> =
+            keys.into_iter().filter(|key| !self.read.contains_key(&(table, key.clone()))).collect();
         missing.sort_unstable();
         missing.dedup();
         if missing.is_empty() {
@@ -187,7 +190,8 @@ impl<'h, H: Host> Draft<'h, H> {
     }
 
     fn forget_history(&mut self, id: Id) -> Result<()> {
-        let staged: Vec<Key> = self.written.keys().filter(|(table, key)| *table == HISTORY && key.starts_with(&id.0)).cloned().collect();
+        let staged: Vec<Key> =
+            self.written.keys().filter(|(table, key)| *table == HISTORY && key.starts_with(&id.0)).cloned().collect();
         for (table, key) in staged {
             self.delete(table, key);
         }
@@ -309,8 +313,6 @@ impl<'h, H: Host> Draft<'h, H> {
     /// Tokens that the model will not read of what is newly indexed, for each of the ids.
     pub(crate) fn truncated(&self, ids: &[Id]) -> Result<Vec<u32>> {
         let mut out = vec![0; ids.len()];
-        // A token has at least one byte: what is shorter than this is read whole by every model we know.
-        const SHORT: usize = 250;
         let mut long: Vec<(usize, String)> = vec![];
         for (place, id) in ids.iter().enumerate() {
             if let Some(EntryChange::Put(record, Renew::All)) = self.entries.get(id)
@@ -337,7 +339,8 @@ impl<'h, H: Host> Draft<'h, H> {
 
     /// Whether the whole was committed; if not, another writer was faster.
     fn apply(self, promise: Promise, embedded: &mut Option<(Vec<String>, H::Vectors)>) -> Result<bool> {
-        let mut operations: Vec<Operation> = Vec::with_capacity(self.written.len() + self.counts.len() + self.entries.len());
+        let mut operations: Vec<Operation> =
+            Vec::with_capacity(self.written.len() + self.counts.len() + self.entries.len());
         for ((table, key), value) in self.written {
             operations.push(match value {
                 Some(value) => Operation::Put(Put { table: table.to_owned(), key, value }),
@@ -360,7 +363,10 @@ impl<'h, H: Host> Draft<'h, H> {
             });
         }
         if operations.len() > OPERATIONS {
-            return Err(crate::check::too_much("", format!("the call makes {} changes, at most {OPERATIONS} fit one commit; split it", operations.len())));
+            return Err(crate::check::too_much(
+                "",
+                format!("the call makes {} changes, at most {OPERATIONS} fit one commit; split it", operations.len()),
+            ));
         }
         let preconditions: Vec<Precondition> = self
             .read
@@ -423,4 +429,130 @@ fn one_id(bytes: &[u8]) -> Result<Id> {
 
 fn many_ids(bytes: &[u8]) -> Result<Vec<Id>> {
     bytes.chunks(16).map(one_id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fakes::{Fake, content};
+    use crate::memory::{AddOptions, Added, Comparison, Edit, Extraction, Outcomes, Patch, ScopedKey, Target};
+    use crate::types::Content;
+
+    fn plain() -> WriteOptions {
+        WriteOptions { promise: Promise::Indexed, idempotency_key: None }
+    }
+
+    fn add(host: &Fake, item: Content) -> Result<Added> {
+        let options = AddOptions { write: plain(), comparison: Comparison::Exact, extraction: Extraction::None };
+        crate::add::add(host, vec![item], &options)
+    }
+
+    fn keyed(text: &str) -> Content {
+        Content { key: Some("k".to_owned()), ..content(text, "ana") }
+    }
+
+    fn annotate(host: &Fake, metadata: &str) -> Result<Outcomes> {
+        let patch = Patch {
+            text: None,
+            metadata: Some(metadata.to_owned()),
+            kind: None,
+            at: None,
+            valid_from: None,
+            valid_to: None,
+            expires_at: None,
+            links: None,
+        };
+        let target = Target::Key(ScopedKey { scope: content("", "ana").scope, key: "k".to_owned() });
+        crate::update::update(host, vec![Edit { target, patch, expect_version: None }], &plain())
+    }
+
+    fn meanwhile(host: &Fake, write: impl Fn(&Fake) + 'static) {
+        host.before_apply.replace(Some(Box::new(write)));
+    }
+
+    fn effects(outcomes: &Outcomes) -> Vec<(Change, Reason, u32)> {
+        outcomes
+            .iter()
+            .flatten()
+            .map(|outcome| (outcome.item.change, outcome.item.reason, outcome.item.version))
+            .collect()
+    }
+
+    #[test]
+    fn the_same_text_added_meanwhile_is_seen() {
+        let host = Fake::new();
+        meanwhile(&host, |host| {
+            add(host, content("Ana sings", "ana")).unwrap();
+        });
+        let added = add(&host, content("Ana sings", "ana")).unwrap();
+        assert_eq!(effects(&added.items), [(Change::Unchanged, Reason::SameText, 1)]);
+        assert_eq!((host.commits(), host.entry_keys().len()), (1, 1));
+    }
+
+    #[test]
+    fn the_same_key_taken_meanwhile_is_updated() {
+        let host = Fake::new();
+        meanwhile(&host, |host| {
+            add(host, keyed("one")).unwrap();
+        });
+        let added = add(&host, keyed("two")).unwrap();
+        assert_eq!(effects(&added.items), [(Change::Updated, Reason::SameKey, 2)]);
+    }
+
+    #[test]
+    fn an_update_meanwhile_is_not_lost() {
+        let host = Fake::new();
+        add(&host, keyed("one")).unwrap();
+        meanwhile(&host, |host| {
+            annotate(host, r#"{"a":1}"#).unwrap();
+        });
+        let updated = annotate(&host, r#"{"b":2}"#).unwrap();
+        assert_eq!(effects(&updated), [(Change::Updated, Reason::Requested, 3)]);
+        let target = Target::Key(ScopedKey { scope: content("", "ana").scope, key: "k".to_owned() });
+        let view = crate::memory::View {
+            now: None,
+            valid_at: None,
+            known_at: None,
+            including: crate::memory::Including::empty(),
+        };
+        let memory = crate::get::get(&host, &[target], &view).unwrap().remove(0).unwrap();
+        assert_eq!(memory.content.metadata, r#"{"a":1,"b":2}"#);
+    }
+
+    #[test]
+    fn other_memories_of_a_scope_are_not_in_the_way() {
+        let host = Fake::new();
+        let tries = std::rc::Rc::new(std::cell::Cell::new(0));
+        let seen = tries.clone();
+        meanwhile(&host, move |host| {
+            seen.set(seen.get() + 1);
+            add(host, content("Ana hums", "ana")).unwrap();
+            // Would be called by a second attempt.
+            let seen = seen.clone();
+            meanwhile(host, move |_| seen.set(seen.get() + 1));
+        });
+        add(&host, content("Ana sings", "ana")).unwrap();
+        assert_eq!((tries.get(), host.commits()), (1, 2));
+    }
+
+    #[test]
+    fn endless_conflicts_are_told() {
+        fn again(host: &Fake) {
+            add(host, keyed(&format!("{}", host.commits()))).unwrap();
+            meanwhile(host, again);
+        }
+        let host = Fake::new();
+        meanwhile(&host, again);
+        let error = add(&host, keyed("mine")).unwrap_err();
+        assert_eq!(error, Error::Conflict("other writers got in the way of 64 attempts".to_owned()));
+        assert_eq!(host.commits(), 64, "all of them the other's");
+    }
+
+    #[test]
+    fn failed_embedding_commits_nothing() {
+        let host = Fake::new();
+        host.broken_model.set(true);
+        assert!(matches!(add(&host, content("Ana sings", "ana")), Err(Error::Unavailable(_))));
+        assert_eq!((host.commits(), host.everything()), (0, b"{}".to_vec()));
+    }
 }

@@ -1,10 +1,10 @@
 //! What makes a memory findable: the index entry of a record, and the texts whose vectors it needs.
 use crate::filter::{attributes, number};
 use crate::index::{Attribute, Condition, Entry, Passage, Test, Value, WeightedText};
+use crate::memory::Including;
 use crate::record::Record;
 use crate::text::{embedded, indexed, passages};
 use crate::view::Eyes;
-use crate::memory::Including;
 
 /// The attribute that says from when a memory is superseded. No filter can name it.
 const SUPERSEDED_FROM: &str = "#superseded_from";

@@ -1,6 +1,7 @@
 //! Every capability in memory, small and exact: for tests of the logic, and as an oracle for real hosts.
 //!
-//! Vectors are always there at once; of neighbours and token vectors, which no step asks for yet, nothing is told.
+//! Vectors are there at once, unless the model is out of order. Of neighbours and token vectors, which no step asks for
+//! yet, nothing is told.
 use crate::Result;
 use crate::capability::{Embedding, Index, Logging, Snapshot, Storage, System};
 use crate::embedding::{ModelInfo, Purpose, TokenCount};
@@ -8,7 +9,7 @@ use crate::index::{
     Candidate, Candidates, Condition, Corpus, Entry, Extremes, Probe, Progress, TermCount, Test, Token, Value,
 };
 use crate::logging::Level;
-use crate::storage::{Applied, ApplyOptions, Operation, Pair, Pairs, Precondition, Range, Usage};
+use crate::storage::{Applied, ApplyOptions, Operation, Pair, Pairs, Pending, Precondition, Range, Usage};
 use crate::system::Stamp;
 use crate::text::fold;
 use crate::types::{Content, Error, Kind, Scope, Timestamp};
@@ -22,11 +23,30 @@ pub struct Fake {
     /// What the analyzer does; the default splits at what is no letter or digit.
     pub analyze: fn(&str) -> Vec<Token>,
     /// What the model does. None: there is no model.
-    pub embed: Option<fn(&str) -> Vec<f32>>,
-    /// Fails every embedding from now on.
+    pub embed: Option<fn(&str, Purpose) -> Vec<f32>>,
+    /// What the model would read of a text.
+    pub measure: fn(&str) -> TokenCount,
+    /// Whether every embedding fails.
     pub broken_model: std::cell::Cell<bool>,
-    /// Called before each commit with the number of commits so far: another writer.
+    /// Called once, before the next commit: another writer.
     pub before_apply: RefCell<Option<Box<dyn FnMut(&Fake)>>>,
+}
+
+/// What the model made of a text; no vector: it was out of order.
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    text: String,
+    vector: Option<Vec<f32>>,
+}
+
+/// An entry of the index.
+#[derive(Clone, Debug)]
+struct Stored {
+    /// Where it stands among entries of equal score.
+    order: u64,
+    entry: Entry,
+    /// One a passage; none: found by words alone.
+    vectors: Vec<Option<Embedded>>,
 }
 
 type Tables = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -34,7 +54,7 @@ type Tables = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
 struct State {
     clock: Clock,
     tables: Rc<Tables>,
-    entries: BTreeMap<String, (u64, Entry, Vec<Option<Vec<f32>>>)>,
+    entries: BTreeMap<String, Stored>,
     head: u64,
     log: Vec<String>,
 }
@@ -105,7 +125,8 @@ impl Fake {
                 log: vec![],
             }),
             analyze: words,
-            embed: Some(hashed),
+            embed: Some(|text, _| hashed(text)),
+            measure: measured,
             broken_model: std::cell::Cell::new(false),
             before_apply: RefCell::new(None),
         }
@@ -158,39 +179,39 @@ impl Logging for Fake {
 }
 
 impl Embedding for Fake {
-    type Vectors = Vec<Vec<f32>>;
+    type Vectors = Vec<Embedded>;
 
     fn info(&self) -> Result<ModelInfo> {
-        self.embed.ok_or_else(|| Error::Unavailable("there is no model".into()))?;
+        self.embed.ok_or_else(no_model)?;
         Ok(ModelInfo {
             name: "hash".into(),
-            fingerprint: "hash-64".into(),
+            fingerprint: "hash-64-256".into(),
             dimensions: 64,
             max_tokens: 256,
-            languages: vec!["en".into()],
+            languages: vec![],
             token_vectors: false,
         })
     }
 
-    fn embed(&self, texts: &[String], _: Purpose) -> Result<Vec<Vec<f32>>> {
-        let embed = self.embed.ok_or_else(|| Error::Unavailable("there is no model".into()))?;
-        if self.broken_model.get() {
-            return Err(Error::Unavailable("the model is out of order".into()));
-        }
-        Ok(texts.iter().map(|text| embed(text)).collect())
+    fn embed(&self, texts: &[String], purpose: Purpose) -> Result<Vec<Embedded>> {
+        let embed = self.embed.ok_or_else(no_model)?;
+        let broken = self.broken_model.get();
+        let one = |text: &String| Embedded { text: text.clone(), vector: (!broken).then(|| embed(text, purpose)) };
+        Ok(texts.iter().map(one).collect())
     }
 
     fn measure(&self, texts: &[String], _: Purpose) -> Result<Vec<TokenCount>> {
-        Ok(texts
-            .iter()
-            .map(|text| {
-                let words = words(text);
-                let unknown = words.iter().filter(|token| !token.word.is_ascii()).count();
-                let count = |n: usize| u32::try_from(n).expect("short");
-                TokenCount { tokens: count(words.len()) + 2, unknown: count(unknown) }
-            })
-            .collect())
+        self.embed.ok_or_else(no_model)?;
+        Ok(texts.iter().map(|text| (self.measure)(text)).collect())
     }
+}
+
+fn no_model() -> Error {
+    Error::Unavailable("this store has no model".into())
+}
+
+fn out_of_order() -> Error {
+    Error::Unavailable("cannot run the model: it is out of order".into())
 }
 
 impl Index for Fake {
@@ -203,7 +224,7 @@ impl Index for Fake {
         let inside: Vec<&Entry> = state
             .entries
             .values()
-            .map(|(_, entry, _)| entry)
+            .map(|stored| &stored.entry)
             .filter(|entry| crate::scope::admits(scope, &entry.scope))
             .collect();
         let counted: Vec<HashMap<String, f32>> = inside
@@ -218,7 +239,9 @@ impl Index for Fake {
                 all
             })
             .collect();
-        let words: f32 = counted.iter().flat_map(HashMap::values).sum();
+        let texts =
+            || inside.iter().flat_map(|entry| entry.passages.iter().flatten()).flat_map(|passage| &passage.words);
+        let words: f32 = texts().map(|text| (self.analyze)(&text.text).len() as f32 * text.weight).sum();
         let mut actors: BTreeMap<&str, usize> = BTreeMap::new();
         for actor in inside.iter().filter_map(|entry| entry.actor.as_deref()) {
             *actors.entry(actor).or_default() += 1;
@@ -240,15 +263,29 @@ impl Index for Fake {
         })
     }
 
-    fn search(&self, probes: &[Probe], vectors: Option<&Vec<Vec<f32>>>) -> Result<Vec<Candidates>> {
-        Ok(probes.iter().map(|probe| self.one(probe, vectors)).collect())
+    fn search(&self, probes: &[Probe], vectors: Option<&Vec<Embedded>>) -> Result<Vec<Candidates>> {
+        let one = |probe: &Probe| {
+            let query = match probe.vector {
+                None => None,
+                Some(place) => {
+                    let embedded = &vectors.expect("a place needs vectors")[place as usize];
+                    Some(&embedded.vector.as_ref().ok_or_else(out_of_order)?[..])
+                }
+            };
+            Ok(self.one(probe, query))
+        };
+        probes.iter().map(one).collect()
     }
 
-    fn progress(&self, _: u32) -> Result<Progress> {
+    fn progress(&self, wait_ms: u32) -> Result<Progress> {
+        if wait_ms > 0 {
+            self.pay();
+        }
         let state = self.state.borrow();
+        let owed = state.entries.values().flat_map(|stored| &stored.vectors).flatten().filter(|e| e.vector.is_none());
         Ok(Progress {
             entries: u32::try_from(state.entries.len()).expect("small"),
-            pending: 0,
+            pending: u32::try_from(owed.count()).expect("small"),
             absorbed: state.head,
             bytes: 0,
         })
@@ -269,28 +306,40 @@ impl Fake {
         counts
     }
 
-    fn one(&self, probe: &Probe, vectors: Option<&Vec<Vec<f32>>>) -> Candidates {
+    /// Makes up for vectors that the model failed to give.
+    fn pay(&self) {
+        let Some(embed) = self.embed.filter(|_| !self.broken_model.get()) else { return };
+        for stored in self.state.borrow_mut().entries.values_mut() {
+            for embedded in stored.vectors.iter_mut().flatten() {
+                embedded.vector.get_or_insert_with(|| embed(&embedded.text, Purpose::Document));
+            }
+        }
+    }
+
+    fn one(&self, probe: &Probe, query: Option<&[f32]>) -> Candidates {
         let state = self.state.borrow();
-        let query = probe.vector.map(|place| &vectors.expect("a place needs vectors")[place as usize]);
         // BM25 over all passages of the tenant (retrieval.md section 3).
         let passages: Vec<(&String, usize, HashMap<String, f32>)> = state
             .entries
             .iter()
-            .flat_map(|(key, (_, entry, _))| {
-                let all = entry.passages.iter().flatten().enumerate();
+            .flat_map(|(key, stored)| {
+                let all = stored.entry.passages.iter().flatten().enumerate();
                 all.map(move |(n, passage)| (key, n, self.counts(passage)))
             })
             .collect();
         let with_words: Vec<_> = passages.iter().filter(|(_, _, counts)| !counts.is_empty()).collect();
         let n = with_words.len() as f32;
         let average = with_words.iter().map(|(_, _, c)| c.values().sum::<f32>()).sum::<f32>() / n.max(1.0);
-        let mut asked: BTreeMap<String, f32> = BTreeMap::new();
+        let mut asked: Vec<(String, f32)> = vec![];
         for token in (self.analyze)(&probe.words).into_iter().filter(|token| !token.stop_word) {
-            *asked.entry(token.term).or_default() += 1.0;
+            match asked.iter_mut().find(|(term, _)| *term == token.term) {
+                Some((_, times)) => *times += 1.0,
+                None => asked.push((token.term, 1.0)),
+            }
         }
         let idf: BTreeMap<&String, f32> = asked
-            .keys()
-            .map(|term| {
+            .iter()
+            .map(|(term, _)| {
                 let df = with_words.iter().filter(|(_, _, c)| c.contains_key(term)).count() as f32;
                 (term, (1.0 + (n - df + 0.5) / (df + 0.5)).ln())
             })
@@ -306,9 +355,9 @@ impl Fake {
                 })
                 .collect()
         };
-        let mut admitted = 0;
+        let (mut admitted, mut pending) = (0, 0);
         let mut entries: Vec<(u64, Candidate)> = vec![];
-        for (key, (order, entry, stored)) in &state.entries {
+        for (key, Stored { order, entry, vectors }) in &state.entries {
             let attributes: Vec<(String, Value)> =
                 entry.attributes.iter().map(|a| (a.name.clone(), a.value.clone())).collect();
             let inside = crate::scope::admits(&probe.scope, &entry.scope)
@@ -318,9 +367,10 @@ impl Fake {
                 continue;
             }
             admitted += 1;
+            pending += u32::from(vectors.iter().flatten().any(|embedded| embedded.vector.is_none()));
             let mut best: Option<(f32, u32)> = None;
-            for (place, vector) in stored.iter().enumerate() {
-                if let (Some(query), Some(vector)) = (query, vector) {
+            for (place, embedded) in vectors.iter().enumerate() {
+                if let (Some(query), Some(vector)) = (query, embedded.as_ref().and_then(|e| e.vector.as_ref())) {
                     let cosine = dot(query, vector);
                     if best.is_none_or(|(score, _)| cosine > score) {
                         best = Some((cosine, place as u32));
@@ -364,7 +414,7 @@ impl Fake {
         take(&|candidate| candidate.dense);
         take(&|candidate| (candidate.lexical > 0.0).then_some(candidate.lexical));
         let entries = entries.into_iter().map(|(_, c)| c).filter(|c| kept.contains(&c.key)).collect();
-        Candidates { entries, dense, lexical, admitted, pending: 0, exact: true }
+        Candidates { entries, dense, lexical, admitted, pending, exact: true }
     }
 }
 
@@ -379,12 +429,15 @@ impl Storage for Fake {
         &self,
         operations: &[Operation],
         preconditions: &[Precondition],
-        vectors: Option<&Vec<Vec<f32>>>,
-        _: ApplyOptions,
+        vectors: Option<&Vec<Embedded>>,
+        options: ApplyOptions,
     ) -> Result<Applied> {
         let other_writer = self.before_apply.borrow_mut().take();
         if let Some(mut other_writer) = other_writer {
             other_writer(self);
+        }
+        if options.pending == Pending::Wait && vectors.into_iter().flatten().any(|embedded| embedded.vector.is_none()) {
+            return Err(out_of_order());
         }
         let mut state = self.state.borrow_mut();
         let value = |state: &State, table: &str, key: &[u8]| state.tables.get(table).and_then(|t| t.get(key).cloned());
@@ -422,19 +475,19 @@ impl Storage for Fake {
                 Operation::IndexPut(entry) => {
                     let mut entry = entry.clone();
                     let old = state.entries.remove(&entry.key);
-                    let order = old.as_ref().map_or((head << 20) + place as u64, |(order, _, _)| *order);
-                    let stored = match (&entry.passages, old) {
+                    let order = old.as_ref().map_or((head << 20) + place as u64, |old| old.order);
+                    let vectors = match (&entry.passages, old) {
                         (Some(passages), _) => {
                             let vector = |place: u32| vectors.expect("a place needs vectors")[place as usize].clone();
                             passages.iter().map(|passage| passage.vector.map(vector)).collect()
                         }
-                        (None, Some((_, old, vectors))) => {
-                            entry.passages = old.passages;
-                            vectors
+                        (None, Some(old)) => {
+                            entry.passages = old.entry.passages;
+                            old.vectors
                         }
                         (None, None) => return Err(Error::NotFound(entry.key)),
                     };
-                    state.entries.insert(entry.key.clone(), (order, entry, stored));
+                    state.entries.insert(entry.key.clone(), Stored { order, entry, vectors });
                 }
                 Operation::IndexDelete(key) => {
                     state.entries.remove(key);
@@ -520,12 +573,22 @@ pub fn words(text: &str) -> Vec<Token> {
         .collect()
 }
 
+/// A word is a token; those that are not ASCII are unknown.
+#[must_use]
+pub fn measured(text: &str) -> TokenCount {
+    let words = words(text);
+    let unknown = words.iter().filter(|token| !token.word.is_ascii()).count();
+    let count = |n: usize| u32::try_from(n).expect("short");
+    TokenCount { tokens: count(words.len()) + 2, unknown: count(unknown) }
+}
+
 /// A bag of words: each hashed to one of 64 dimensions.
 #[must_use]
 pub fn hashed(text: &str) -> Vec<f32> {
     let mut vector = vec![0.001; 64];
     for token in words(text) {
-        let hash = token.word.bytes().fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));
+        let hash =
+            token.word.bytes().fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));
         vector[(hash >> 8) as usize % 64] += 1.0;
     }
     let length = dot(&vector, &vector).sqrt();

@@ -98,8 +98,7 @@ pub(crate) enum Operator {
     Exists,
 }
 
-const OPERATORS: [&str; 11] =
-    ["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "contains", "icontains", "exists"];
+const OPERATORS: [&str; 11] = ["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "contains", "icontains", "exists"];
 
 /// A value that can be compared. Numbers compare as 64-bit floats.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,7 +187,10 @@ impl Filter {
                     if out.len() * clauses.len() > CONDITIONS {
                         return None;
                     }
-                    out = out.iter().flat_map(|left| clauses.iter().map(move |right| [&left[..], right].concat())).collect();
+                    out = out
+                        .iter()
+                        .flat_map(|left| clauses.iter().map(move |right| [&left[..], right].concat()))
+                        .collect();
                 }
                 Some(out)
             }
@@ -362,7 +364,12 @@ fn on_field(field: &Field, json: &Json, place: &str) -> Result<Filter> {
         Json::Object(members) if !members.is_empty() => {
             let mut parts = vec![];
             for (name, value) in members {
-                parts.push(operation(field, name, value, &format!("{place}/{}", name.replace('~', "~0").replace('/', "~1")))?);
+                parts.push(operation(
+                    field,
+                    name,
+                    value,
+                    &format!("{place}/{}", name.replace('~', "~0").replace('/', "~1")),
+                )?);
             }
             Ok(if parts.len() == 1 { parts.remove(0) } else { Filter::All(parts) })
         }
@@ -479,9 +486,9 @@ impl Values {
         match json {
             Json::Null => Values::Missing,
             Json::Object(_) => Values::Object,
-            Json::List(items) => Values::Many(
-                items.iter().filter_map(Scalar::of).filter(|value| *value != Scalar::Null).collect(),
-            ),
+            Json::List(items) => {
+                Values::Many(items.iter().filter_map(Scalar::of).filter(|value| *value != Scalar::Null).collect())
+            }
             scalar => Scalar::of(scalar).map_or(Values::Missing, Values::One),
         }
     }
@@ -606,8 +613,17 @@ mod tests {
     /// with and without a fitting element, empty, an object, of another type.
     #[test]
     fn truth_table() {
-        let fields =
-            ["{}", r#"{"a":null}"#, r#"{"a":5}"#, r#"{"a":4}"#, r#"{"a":[1,5]}"#, r#"{"a":[1,4]}"#, r#"{"a":[]}"#, r#"{"a":{"b":5}}"#, r#"{"a":"5"}"#];
+        let fields = [
+            "{}",
+            r#"{"a":null}"#,
+            r#"{"a":5}"#,
+            r#"{"a":4}"#,
+            r#"{"a":[1,5]}"#,
+            r#"{"a":[1,4]}"#,
+            r#"{"a":[]}"#,
+            r#"{"a":{"b":5}}"#,
+            r#"{"a":"5"}"#,
+        ];
         for (operator, expected) in [
             (r"5", "001010000"),
             (r#"{"eq":5}"#, "001010000"),
@@ -677,20 +693,33 @@ mod tests {
             (r#"{"NOT":[{"user":"bob"},{"kind":"core"}]}"#, true),
             (r#"{"NOT":[{"user":"bob"},{"kind":"fact"}]}"#, false),
             (r#"{"user":"ana","kind":"core"}"#, false),
-            (r#"{"OR":[{"AND":[{"user":"bob"},{"kind":"fact"}]},{"NOT":[{"agent":"*"},{"NOT":[{"user":"ana"}]}]}]}"#, true),
+            (
+                r#"{"OR":[{"AND":[{"user":"bob"},{"kind":"fact"}]},{"NOT":[{"agent":"*"},{"NOT":[{"user":"ana"}]}]}]}"#,
+                true,
+            ),
         ] {
             check("{}", filter, expected);
         }
         let wide = format!(r#"{{"OR":[{}]}}"#, vec![r#"{"user":"a","kind":"b"}"#; 12].join(","));
-        assert_eq!(Filter::parse(&wide, "").unwrap().conditions(), None, "a normal form that grows too far is not used");
+        assert_eq!(
+            Filter::parse(&wide, "").unwrap().conditions(),
+            None,
+            "a normal form that grows too far is not used"
+        );
     }
 
     #[test]
     fn refusals_name_their_place() {
         for (filter, expected) in [
-            (r#"{"AND":[{"user":1},{"colour":"red"}]}"#, "filter#/AND/1/colour: there is no field \"colour\"; did you mean \"metadata.colour\"?"),
+            (
+                r#"{"AND":[{"user":1},{"colour":"red"}]}"#,
+                "filter#/AND/1/colour: there is no field \"colour\"; did you mean \"metadata.colour\"?",
+            ),
             (r#"{"usr":1}"#, "filter#/usr: there is no field \"usr\"; did you mean \"user\" or \"metadata.usr\"?"),
-            (r#"{"user":{"equals":1}}"#, "filter#/user/equals: there is no operator \"equals\"; the operators are eq ne gt gte lt lte in nin contains icontains exists"),
+            (
+                r#"{"user":{"equals":1}}"#,
+                "filter#/user/equals: there is no operator \"equals\"; the operators are eq ne gt gte lt lte in nin contains icontains exists",
+            ),
             (r#"{"user":{"niin":[1]}}"#, "filter#/user/niin: there is no operator \"niin\"; did you mean \"nin\"?"),
             (r#"{"AND":[]}"#, "filter#/AND: AND, OR and NOT take a list of filters that is not empty"),
             (r#"{"NOT":{"user":1}}"#, "filter#/NOT: AND, OR and NOT take a list of filters that is not empty"),
@@ -700,12 +729,14 @@ mod tests {
             (r#"{"metadata.a":{"gt":true}}"#, "filter#/metadata.a/gt: gt takes a number, a text or a time"),
             (r#"{"metadata.":1}"#, "filter#/metadata.: a level of the metadata has no name"),
             (r#"{"metadata.a/b":{"exists":1}}"#, "filter#/metadata.a~1b/exists: exists takes true or false"),
-            (r#"[1]"#, "filter#: a filter is an object, as in {\"user\": \"ana\"}"),
+            ("[1]", "filter#: a filter is an object, as in {\"user\": \"ana\"}"),
             (r#"{"a"}"#, "filter: the filter needs a colon at byte 4"),
             (r#"{"user":{"in":[[1]]}}"#, "filter#/user/in/0: a text, a number, true, false or null is needed"),
         ] {
             match Filter::parse(filter, "filter") {
-                Err(Error::InvalidArgument(refusal)) => assert_eq!(format!("{}: {}", refusal.place, refusal.message), expected),
+                Err(Error::InvalidArgument(refusal)) => {
+                    assert_eq!(format!("{}: {}", refusal.place, refusal.message), expected);
+                }
                 other => panic!("{filter}: {other:?}"),
             }
         }

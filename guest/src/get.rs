@@ -89,7 +89,12 @@ pub(crate) fn target_record<H: Host>(draft: &mut Draft<'_, H>, target: &Target, 
         Target::Id(id) => (check::id(&format!("{place}.target"), id).map(Some), id.clone()),
         Target::Within(within) => {
             let place = format!("{place}.target");
-            (check::scope(&format!("{place}.scope"), &within.scope).and_then(|()| check::id(&format!("{place}.id"), &within.id)).map(Some), within.id.clone())
+            (
+                check::scope(&format!("{place}.scope"), &within.scope)
+                    .and_then(|()| check::id(&format!("{place}.id"), &within.id))
+                    .map(Some),
+                within.id.clone(),
+            )
         }
         Target::Key(named) => {
             let id = match check_named(&format!("{place}.target"), named) {
@@ -107,5 +112,7 @@ pub(crate) fn target_record<H: Host>(draft: &mut Draft<'_, H>, target: &Target, 
         Some(id) => draft.record(id)?.filter(|record| within(target, record)),
         None => None,
     };
-    Ok(record.map(|record| Found { record, name: name.clone() }).ok_or_else(|| Error::NotFound(format!("there is no memory {name}"))))
+    Ok(record
+        .map(|record| Found { record, name: name.clone() })
+        .ok_or_else(|| Error::NotFound(format!("there is no memory {name}"))))
 }

@@ -16,7 +16,7 @@ pub fn history(host: &impl Host, targets: &[Target], limit: u32, before: Option<
     records(&snapshot, targets)?
         .into_iter()
         .map(|record| match record {
-            Some(record) if record.standing != Standing::Erased => versions(&snapshot, record, limit, before, now),
+            Some(record) if record.standing != Standing::Erased => versions(&snapshot, &record, limit, before, now),
             _ => Ok(vec![]),
         })
         .collect()
@@ -24,7 +24,7 @@ pub fn history(host: &impl Host, targets: &[Target], limit: u32, before: Option<
 
 fn versions(
     snapshot: &impl Snapshot,
-    present: Record,
+    present: &Record,
     limit: u32,
     before: Option<u32>,
     now: crate::types::Timestamp,
@@ -32,11 +32,11 @@ fn versions(
     let mut out = vec![];
     let mut below = before;
     if before.is_none_or(|before| present.version < before) {
-        out.push(version(&present, now));
+        out.push(version(present, now));
     }
     while out.len() < limit as usize {
         let wanted = limit - u32::try_from(out.len()).expect("below the limit");
-        let found = snapshot.scan(HISTORY, &versions_below(&present, below, wanted))?;
+        let found = snapshot.scan(HISTORY, &versions_below(present, below, wanted))?;
         for pair in &found.pairs {
             let record = Record::decode(present.id, &pair.value)?;
             below = Some(record.version);

@@ -1,4 +1,4 @@
-//! Ids of memories: UUIDv7 (RFC 9562), sixteen bytes in the store and 36 characters outside.
+//! Ids of memories: `UUIDv7` (RFC 9562), sixteen bytes in the store and 36 characters outside.
 use crate::capability::Host;
 use crate::types::MemoryId;
 
@@ -49,14 +49,17 @@ impl Id {
         let stamp = host.reserve(count);
         let chance = host.random(count * 6);
         let time = stamp.at.to_be_bytes();
-        (stamp.first..).zip(chance.chunks_exact(6)).map(|(number, chance)| {
-            let mut id = [0; 16];
-            id[..6].copy_from_slice(&time[2..]);
-            id[6..8].copy_from_slice(&[0x70 | low_byte(number >> 22) & 0x0f, low_byte(number >> 14)]);
-            id[8..10].copy_from_slice(&[0x80 | low_byte(number >> 8) & 0x3f, low_byte(number)]);
-            id[10..].copy_from_slice(chance);
-            Id(id)
-        }).collect()
+        (stamp.first..)
+            .zip(chance.chunks_exact(6))
+            .map(|(number, chance)| {
+                let mut id = [0; 16];
+                id[..6].copy_from_slice(&time[2..]);
+                id[6..8].copy_from_slice(&[0x70 | low_byte(number >> 22) & 0x0f, low_byte(number >> 14)]);
+                id[8..10].copy_from_slice(&[0x80 | low_byte(number >> 8) & 0x3f, low_byte(number)]);
+                id[10..].copy_from_slice(chance);
+                Id(id)
+            })
+            .collect()
     }
 }
 
@@ -72,7 +75,13 @@ mod tests {
     fn text_form() {
         let text = "01977a3e-5b00-7abc-8def-0123456789ab";
         assert_eq!(Id::parse(text).unwrap().text(), text);
-        for bad in ["", "01977A3E-5b00-7abc-8def-0123456789ab", "01977a3e5b00-7abc-8def-0123456789ab-", "g1977a3e-5b00-7abc-8def-0123456789ab", "01977a3e-5b00-7abc-8def-0123456789a"] {
+        for bad in [
+            "",
+            "01977A3E-5b00-7abc-8def-0123456789ab",
+            "01977a3e5b00-7abc-8def-0123456789ab-",
+            "g1977a3e-5b00-7abc-8def-0123456789ab",
+            "01977a3e-5b00-7abc-8def-0123456789a",
+        ] {
             assert_eq!(Id::parse(bad), None, "{bad}");
         }
     }

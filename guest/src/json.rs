@@ -166,7 +166,9 @@ impl Reader<'_> {
             Some(b'"') => self.string().map(Json::Text),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(_) => {
-                for (word, value) in [("null", Json::Null), ("true", Json::Boolean(true)), ("false", Json::Boolean(false))] {
+                for (word, value) in
+                    [("null", Json::Null), ("true", Json::Boolean(true)), ("false", Json::Boolean(false))]
+                {
                     if self.text[self.place..].starts_with(word) {
                         self.place += word.len();
                         return Ok(value);

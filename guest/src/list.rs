@@ -5,10 +5,10 @@ use crate::check;
 use crate::draft::Draft;
 use crate::filter::Filter;
 use crate::id::Id;
+use crate::memory::ScopeField;
 use crate::memory::{ListRequest, Order, Page, Selection};
 use crate::record::{MEMORY, PLACE, Record, Standing, behind, listing_place};
 use crate::scope::{admits, field};
-use crate::memory::ScopeField;
 use crate::storage::Range;
 use crate::types::{Memory, Scope};
 use crate::view::Eyes;
@@ -32,14 +32,15 @@ pub fn list(host: &impl Host, request: &ListRequest) -> Result<Page> {
     let mut last = None;
     let mut more = false;
     let mut total = 0;
+    let admitted = |record: &Record| filter.as_ref().is_none_or(|filter| filter.admits(record));
     walk(&snapshot, &request.scope, newest_first, after.filter(|_| !request.count), |record| {
-        if filter.as_ref().is_some_and(|filter| !filter.admits(&record)) {
+        // A version of then may have other fields than the present one: the filter asks that one alone.
+        if eyes.known_at.is_none() && !admitted(&record) {
             return Ok(true);
         }
         let id = record.id;
         let Some((record, memory)) = eyes.see(record, &snapshot)? else { return Ok(true) };
-        // A version of then may have other fields than the present one.
-        if eyes.known_at.is_some() && filter.as_ref().is_some_and(|filter| !filter.admits(&record)) {
+        if eyes.known_at.is_some() && !admitted(&record) {
             return Ok(true);
         }
         total += 1;
@@ -62,7 +63,8 @@ pub fn list(host: &impl Host, request: &ListRequest) -> Result<Page> {
 /// What a cursor is bound to, as eight characters.
 fn seal(request: &ListRequest) -> String {
     let of = format!("{:?} {:?} {:?}", request.scope, request.filter, request.order);
-    Sha256::digest(of)[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::digest(of);
+    format!("{:08x}", u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
 }
 
 fn open_cursor(cursor: &str, seal: &str) -> Result<Id> {
@@ -142,7 +144,13 @@ pub(crate) fn walk(
         None => {}
     }
     loop {
-        let range = Range { start: start.clone(), end: end.clone(), reverse: newest_first, limit: CHUNK, keys_only: table == PLACE };
+        let range = Range {
+            start: start.clone(),
+            end: end.clone(),
+            reverse: newest_first,
+            limit: CHUNK,
+            keys_only: table == PLACE,
+        };
         let found = snapshot.scan(table, &range)?;
         let ids: Vec<Id> = found
             .pairs

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::calendar::DAY_MS;
 use crate::check::{self, invalid};
 use crate::dates::Named;
-use crate::index::{Candidate, Candidates, Extremes};
+use crate::index::{Candidate, Extremes};
 use crate::memory::{Part, Pipeline, Tuning};
 use crate::text::fold;
 use crate::types::{Error, Timestamp};
@@ -59,7 +59,9 @@ impl Constants {
         let within = |name: &str, value: Option<f32>, default: f32, most: f32| match value {
             None => Ok(default),
             Some(value) if (0.0..=most).contains(&value) => Ok(value),
-            Some(value) if most == f32::MAX => Err(invalid(format!("{place}.{name}"), format!("{value} is not at least 0"))),
+            Some(value) if most.to_bits() == f32::MAX.to_bits() => {
+                Err(invalid(format!("{place}.{name}"), format!("{value} is not at least 0")))
+            }
             Some(value) => Err(invalid(format!("{place}.{name}"), format!("{value} is not within 0 and {most}"))),
         };
         let candidates = match tuning.candidates {
@@ -118,39 +120,50 @@ pub(crate) struct Wanted {
     pub(crate) now: Timestamp,
 }
 
-/// A candidate with its place in the order still open.
+/// A candidate with its score.
 #[derive(Debug)]
 pub(crate) struct Ranked {
     pub(crate) candidate: Candidate,
     pub(crate) score: f32,
-    pub(crate) parts: Vec<Part>,
+}
+
+/// Least and greatest raw scores of one search.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) dense: Option<Extremes>,
+    pub(crate) lexical: Option<Extremes>,
 }
 
 /// Best first; equal scores by creation, oldest first.
-pub(crate) fn rank(wanted: &Wanted, found: Candidates) -> Vec<Ranked> {
-    let Candidates { entries, dense, lexical, .. } = found;
-    let mut ranked: Vec<Ranked> = entries
+pub(crate) fn rank(wanted: &Wanted, bounds: &Bounds, found: Vec<Candidate>) -> Vec<Ranked> {
+    let mut ranked: Vec<Ranked> = found
         .into_iter()
         .map(|candidate| {
-            let parts = parts(wanted, &candidate, dense.as_ref(), lexical.as_ref());
-            let score = parts.iter().map(|part| part.share).sum();
-            Ranked { candidate, score, parts }
+            let mut score = 0.0;
+            sum_up(wanted, bounds, &candidate, |_, value, weight| score += weight * value);
+            Ranked { candidate, score }
         })
         .collect();
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.candidate.key.cmp(&b.candidate.key)));
     ranked
 }
 
-fn parts(wanted: &Wanted, candidate: &Candidate, dense: Option<&Extremes>, lexical: Option<&Extremes>) -> Vec<Part> {
-    let weights = &wanted.constants;
+/// What the score of a candidate is made of.
+pub(crate) fn parts(wanted: &Wanted, bounds: &Bounds, candidate: &Candidate) -> Vec<Part> {
     let mut out = vec![];
-    let mut push = |name: &str, value: f32, weight: f32| {
+    sum_up(wanted, bounds, candidate, |name, value, weight| {
         out.push(Part { name: name.to_owned(), value, share: weight * value });
-    };
+    });
+    out
+}
+
+/// Tells each summand of a score: its name, its value and its weight.
+fn sum_up(wanted: &Wanted, bounds: &Bounds, candidate: &Candidate, mut push: impl FnMut(&'static str, f32, f32)) {
+    let weights = &wanted.constants;
     if wanted.dense > 0.0 {
-        push("dense", normalised(candidate.dense, dense), wanted.dense);
+        push("dense", normalised(candidate.dense, bounds.dense.as_ref()), wanted.dense);
     }
-    push("lexical", normalised(Some(candidate.lexical), lexical), 1.0 - wanted.dense);
+    push("lexical", normalised(Some(candidate.lexical), bounds.lexical.as_ref()), 1.0 - wanted.dense);
     if let Some(actor) = &wanted.actor {
         let says = candidate.actor.as_ref().is_some_and(|a| fold(a) == *actor);
         push("actor", f32::from(u8::from(says)), weights.actor);
@@ -162,7 +175,6 @@ fn parts(wanted: &Wanted, candidate: &Candidate, dense: Option<&Extremes>, lexic
     if weights.recency > 0.0 {
         push("recency", recency(wanted.now, candidate.at), weights.recency);
     }
-    out
 }
 
 /// The place of a raw score between the least and the greatest of all admitted memories. Where the least is not known,
@@ -195,14 +207,20 @@ mod tests {
         Wanted { dense: constants.dense, constants, actor: None, dates: vec![], now: 0 }
     }
 
-    fn found(entries: Vec<Candidate>, dense: (Option<f32>, f32), lexical: (Option<f32>, f32)) -> Candidates {
+    type Found = (Vec<Candidate>, Bounds);
+
+    fn found(entries: Vec<Candidate>, dense: (Option<f32>, f32), lexical: (Option<f32>, f32)) -> Found {
         let extremes = |(min, max)| Some(Extremes { min, max });
-        Candidates { entries, dense: extremes(dense), lexical: extremes(lexical), admitted: 9, pending: 0, exact: true }
+        (entries, Bounds { dense: extremes(dense), lexical: extremes(lexical) })
     }
 
     #[track_caller]
-    fn check(wanted: &Wanted, found: Candidates, expected: &[(&str, f32)]) {
-        let ranked = rank(wanted, found);
+    fn check(wanted: &Wanted, (found, bounds): Found, expected: &[(&str, f32)]) {
+        let ranked = rank(wanted, &bounds, found);
+        for ranked in &ranked {
+            let sum: f32 = parts(wanted, &bounds, &ranked.candidate).iter().map(|part| part.share).sum();
+            assert!((sum - ranked.score).abs() < 1e-6, "the parts sum to the score");
+        }
         let shown: Vec<(&str, f32)> =
             ranked.iter().map(|r| (&r.candidate.key[..], (r.score * 1e4).round() / 1e4)).collect();
         assert_eq!(shown, expected);

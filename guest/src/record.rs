@@ -131,7 +131,8 @@ impl Record {
 
     /// The inverse of [`Record::encode`]; `corrupt` for anything else.
     pub(crate) fn decode(id: Id, bytes: &[u8]) -> Result<Record> {
-        Record::read(id, &mut Reader(bytes)).ok_or_else(|| Error::Corrupt(format!("the record of memory {} cannot be read", id.text())))
+        Record::read(id, &mut Reader(bytes))
+            .ok_or_else(|| Error::Corrupt(format!("the record of memory {} cannot be read", id.text())))
     }
 
     fn read(id: Id, from: &mut Reader<'_>) -> Option<Record> {
@@ -170,8 +171,20 @@ impl Record {
         }
         let metadata = from.text()?;
         let text = from.text()?;
-        let content = Content { text, scope, key, actor, role, kind, metadata, at, valid_from, valid_to, expires_at, links };
-        from.0.is_empty().then_some(Record { id, version, change, reason, similarity, created_at, updated_at, standing, superseded, content })
+        let content =
+            Content { text, scope, key, actor, role, kind, metadata, at, valid_from, valid_to, expires_at, links };
+        from.0.is_empty().then_some(Record {
+            id,
+            version,
+            change,
+            reason,
+            similarity,
+            created_at,
+            updated_at,
+            standing,
+            superseded,
+            content,
+        })
     }
 }
 
@@ -304,10 +317,10 @@ impl Writer {
     /// LEB128.
     pub(crate) fn number(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.0.push((value & 0x7f) as u8 | 0x80);
+            self.0.push(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
         }
-        self.0.push(value as u8);
+        self.0.push(value.to_le_bytes()[0]);
     }
     pub(crate) fn text(&mut self, value: &str) {
         self.number(value.len() as u64);
@@ -354,6 +367,7 @@ impl Reader<'_> {
         Some(std::str::from_utf8(bytes).ok()?.to_owned())
     }
     /// The outer option: readable; the inner: there.
+    #[expect(clippy::option_option, reason = "both are asked")]
     pub(crate) fn maybe<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.byte()? {
             0 => Some(None),

@@ -4,9 +4,7 @@ use crate::capability::Host;
 use crate::check::{IDEMPOTENCY_KEY, invalid, too_much};
 use crate::draft::Draft;
 use crate::memory::{Added, Effect, Matched, Outcome, Outcomes};
-use crate::record::{
-    CHANGES, REASONS, REQUEST, Reader, Writer, change_code, decode_of, reason_code,
-};
+use crate::record::{CHANGES, REASONS, REQUEST, Reader, Writer, change_code, decode_of, reason_code};
 use crate::types::{Error, Refusal};
 use sha2::{Digest, Sha256};
 
@@ -32,7 +30,10 @@ impl Request {
         match key.len() {
             0 => Err(invalid(place, "the idempotency key is empty; leave it out instead")),
             1..=IDEMPOTENCY_KEY => Ok(Request { key: key.as_bytes().to_vec(), digest: Sha256::digest(items).into() }),
-            size => Err(too_much(place, format!("the idempotency key has {size} bytes, at most {IDEMPOTENCY_KEY} are taken"))),
+            size => Err(too_much(
+                place,
+                format!("the idempotency key has {size} bytes, at most {IDEMPOTENCY_KEY} are taken"),
+            )),
         }
     }
 
@@ -52,12 +53,11 @@ impl Request {
     }
 
     /// Keeps the answer, in the same commit as what it tells of.
-    pub(crate) fn remember<H: Host, T: Answer>(&self, draft: &mut Draft<'_, H>, answer: &T) -> Result<()> {
+    pub(crate) fn remember<H: Host, T: Answer>(&self, draft: &mut Draft<'_, H>, answer: &T) {
         let mut out = Writer(draft.now.to_le_bytes().to_vec());
         out.bytes(&self.digest);
         answer.write(&mut out);
         draft.put(REQUEST, self.key.clone(), out.0);
-        Ok(())
     }
 }
 

@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn bytes_keep_the_exact_tuple() {
-        for place in [scope(None, None), scope(Some("u"), None), scope(None, Some("u")), scope(Some("ü u"), Some("r"))] {
+        for place in [scope(None, None), scope(Some("u"), None), scope(None, Some("u")), scope(Some("ü u"), Some("r"))]
+        {
             let mut bytes = vec![];
             encode(&place, &mut bytes);
             bytes.push(7);

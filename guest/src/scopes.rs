@@ -2,10 +2,10 @@
 use crate::Result;
 use crate::capability::{Host, Snapshot};
 use crate::check;
-use crate::memory::{ScopeEntry, ScopesPage, ScopesRequest};
-use crate::record::{PLACE, behind, kept_place, listing_place, touched_place};
 use crate::id::Id;
+use crate::memory::{ScopeEntry, ScopesPage, ScopesRequest};
 use crate::record::{MEMORY, Record};
+use crate::record::{PLACE, behind, kept_place, listing_place, touched_place};
 use crate::scope::{admits, decode, field};
 use crate::storage::Range;
 use crate::types::{Error, Scope, Timestamp};
@@ -51,7 +51,9 @@ pub(crate) fn counts(snapshot: &impl Snapshot, tag: u8, within: &Scope) -> Resul
         let found = snapshot.scan(PLACE, &range)?;
         for pair in &found.pairs {
             let scope = decode(&pair.key[1..]).map(|(scope, _)| scope);
-            let count = <[u8; 8]>::try_from(&pair.value[..]).ok().and_then(|bytes| u32::try_from(i64::from_le_bytes(bytes)).ok());
+            let count = <[u8; 8]>::try_from(&pair.value[..])
+                .ok()
+                .and_then(|bytes| u32::try_from(i64::from_le_bytes(bytes)).ok());
             let (Some(scope), Some(count)) = (scope, count) else {
                 return Err(Error::Corrupt("a counter of a scope cannot be read".to_owned()));
             };

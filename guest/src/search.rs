@@ -9,17 +9,22 @@ use crate::filter::Filter;
 use crate::id::Id;
 use crate::index::{Candidates, Corpus, Probe, Token};
 use crate::list::walk;
-use crate::memory::{ContextRequest, Doubt, Explanation, Found, Hit, Pack, Query, RawScores, Target, TermShare, Trace, Verdict};
-use crate::rank::{Constants, Ranked, Wanted, rank};
+use crate::memory::{
+    ContextRequest, Doubt, Explanation, Found, Hit, Pack, Query, RawScores, Target, TermShare, Trace, Verdict,
+};
+use crate::rank::{Bounds, Constants, Ranked, Wanted, parts, rank};
 use crate::record::{MEMORY, Record};
 use crate::text::{fold, names, passages};
-use crate::types::Error;
+use crate::types::{Error, Memory};
 use crate::view::Eyes;
 
 /// Finds memories; see `memory.search` of the contract.
 pub fn search(host: &impl Host, queries: &[Query]) -> Result<Vec<Result<Found>>> {
     if queries.len() > check::QUERIES {
-        return Err(too_much("queries", format!("{} queries, at most {} are taken in one call", queries.len(), check::QUERIES)));
+        return Err(too_much(
+            "queries",
+            format!("{} queries, at most {} are taken in one call", queries.len(), check::QUERIES),
+        ));
     }
     let mut answers: Vec<Option<Result<Found>>> = vec![];
     let mut asked = vec![];
@@ -42,7 +47,7 @@ pub fn search(host: &impl Host, queries: &[Query]) -> Result<Vec<Result<Found>>>
         let found = probe(host, model, &asked)?;
         let snapshot = host.snapshot()?;
         for ((n, one), candidates) in asked.into_iter().zip(found) {
-            answers[n] = Some(Ok(answer(&snapshot, model, one, candidates)?));
+            answers[n] = Some(Ok(answer(&snapshot, model, &one, candidates)?));
         }
     }
     Ok(answers.into_iter().map(|answer| answer.expect("every query was refused or asked")).collect())
@@ -74,7 +79,10 @@ impl<'q> Asked<'q> {
     fn new(host: &impl Host, query: &'q Query, place: &str) -> Result<Asked<'q>> {
         let text = format!("{place}.text");
         if query.text.len() > check::QUERY {
-            return Err(too_much(text, format!("the query has {} bytes, at most {} are taken", query.text.len(), check::QUERY)));
+            return Err(too_much(
+                text,
+                format!("the query has {} bytes, at most {} are taken", query.text.len(), check::QUERY),
+            ));
         }
         if query.text.trim().is_empty() {
             return Err(invalid(text, "the query is blank"));
@@ -84,7 +92,9 @@ impl<'q> Asked<'q> {
         let filter = query.filter.as_ref().map(|text| Filter::parse(text, &format!("{place}.filter"))).transpose()?;
         let eyes = Eyes::open(host, &query.view, &format!("{place}.view"))?;
         if eyes.known_at.is_some() {
-            return Err(Error::Unavailable("this store keeps no index entries of earlier versions; get, list and history take known-at".to_owned()));
+            return Err(Error::Unavailable(
+                "this store keeps no index entries of earlier versions; get, list and history take known-at".to_owned(),
+            ));
         }
         if eyes.including.contains(crate::memory::Including::DELETED) {
             return Err(Error::Unavailable("deleted memories are not in the index; list shows them".to_owned()));
@@ -144,7 +154,9 @@ fn understand(host: &impl Host, model: bool, asked: &mut [(usize, Asked<'_>)]) -
             one.wanted.dense = if one.unknown_language { 0.0 } else { one.wanted.dense * (1.0 - unknown) };
         }
     } else {
-        asked.iter_mut().for_each(|(_, one)| one.wanted.dense = 0.0);
+        for (_, one) in asked {
+            one.wanted.dense = 0.0;
+        }
     }
     Ok(())
 }
@@ -231,8 +243,8 @@ fn listed(host: &impl Host, one: &Asked<'_>) -> Result<Vec<String>> {
     let snapshot = host.snapshot()?;
     let mut keys = vec![];
     walk(&snapshot, &one.query.scope, false, None, |record| {
-        let admitted = one.eyes.shows(one.eyes.state(&record))
-            && one.filter.as_ref().is_none_or(|filter| filter.admits(&record));
+        let admitted =
+            one.eyes.shows(one.eyes.state(&record)) && one.filter.as_ref().is_none_or(|filter| filter.admits(&record));
         if admitted {
             keys.push(record.id.text());
         }
@@ -242,11 +254,12 @@ fn listed(host: &impl Host, one: &Asked<'_>) -> Result<Vec<String>> {
 }
 
 /// Ranks the candidates and reads the best of them; what is gone meanwhile drops out.
-fn answer(snapshot: &impl Snapshot, model: bool, one: Asked<'_>, found: Candidates) -> Result<Found> {
+fn answer(snapshot: &impl Snapshot, model: bool, one: &Asked<'_>, found: Candidates) -> Result<Found> {
     let query = one.query;
     let (admitted, pending, exact) = (found.admitted, found.pending, found.exact);
     let candidates = u32::try_from(found.entries.len()).unwrap_or(u32::MAX);
-    let mut ranked = rank(&one.wanted, found).into_iter().filter(|ranked| reaches(query, ranked));
+    let bounds = Bounds { dense: found.dense, lexical: found.lexical };
+    let mut ranked = rank(&one.wanted, &bounds, found.entries).into_iter().filter(|ranked| reaches(query, ranked));
     let mut hits: Vec<Hit> = vec![];
     while hits.len() < query.limit as usize {
         let next: Vec<Ranked> = ranked.by_ref().take(query.limit as usize - hits.len()).collect();
@@ -262,7 +275,11 @@ fn answer(snapshot: &impl Snapshot, model: bool, one: Asked<'_>, found: Candidat
                 continue;
             }
             if let Some((_, memory)) = one.eyes.see(record, snapshot)? {
-                hits.push(hit(query, ranked, memory));
+                let explanation = query.explain.then(|| Explanation {
+                    parts: parts(&one.wanted, &bounds, &ranked.candidate),
+                    terms: term_shares(&ranked.candidate.terms),
+                });
+                hits.push(hit(ranked, memory, explanation));
             }
         }
     }
@@ -293,17 +310,17 @@ fn reaches(query: &Query, ranked: &Ranked) -> bool {
     }
 }
 
-fn hit(query: &Query, ranked: Ranked, memory: crate::types::Memory) -> Hit {
-    let Ranked { candidate, score, parts } = ranked;
+fn term_shares(terms: &[(String, f32)]) -> Vec<TermShare> {
+    terms.iter().map(|(term, share)| TermShare { term: term.clone(), share: *share }).collect()
+}
+
+fn hit(ranked: Ranked, memory: Memory, explanation: Option<Explanation>) -> Hit {
+    let Ranked { candidate, score } = ranked;
     let cut = passages(&memory.content.text);
     let passage = match cut.get(candidate.passage as usize) {
         Some(bytes) if cut.len() > 1 => Some(memory.content.text[bytes.clone()].to_owned()),
         _ => None,
     };
-    let explanation = query.explain.then(|| Explanation {
-        parts,
-        terms: candidate.terms.iter().map(|(term, share)| TermShare { term: term.clone(), share: *share }).collect(),
-    });
     let raw = RawScores { dense: candidate.dense, lexical: candidate.lexical };
     Hit { memory, score, raw, passage, folded: vec![], explanation }
 }

@@ -66,7 +66,8 @@ pub(crate) fn passages(text: &str) -> Vec<Range<usize>> {
     if words.iter().map(|w| w.weight).sum::<usize>() <= WHOLE {
         let trimmed = text.trim_start();
         let start = text.len() - trimmed.len();
-        return vec![start..start + trimmed.trim_end().len()];
+        let whole = start..start + trimmed.trim_end().len();
+        return Vec::from([whole]);
     }
     let packed = pack(&words, true);
     if packed.len() > PASSAGES { pack(&words, false) } else { packed }
@@ -113,7 +114,7 @@ fn split_long(bytes: Range<usize>, word: &str, out: &mut Vec<Word>) {
             start = bytes.start + place;
             (singly, others) = (0, 0);
         }
-        if is_dense_script(c) { singly += 1 } else { others += 1 }
+        *(if is_dense_script(c) { &mut singly } else { &mut others }) += 1;
         if matches!(c, '。' | '！' | '？') {
             let end = bytes.start + place + c.len_utf8();
             out.push(Word { bytes: start..end, weight: weight(singly, others), ends: true });
@@ -213,7 +214,12 @@ mod tests {
 
     #[test]
     fn the_largest_texts_fit_an_entry() {
-        for text in ["a ".repeat(1 << 19), "x".repeat(1 << 20), "a. ".repeat(300_000), format!("{}. b. ", "a ".repeat(139)).repeat(3_600)] {
+        for text in [
+            "a ".repeat(1 << 19),
+            "x".repeat(1 << 20),
+            "a. ".repeat(300_000),
+            format!("{}. b. ", "a ".repeat(139)).repeat(3_600),
+        ] {
             assert!(passages(&text).len() <= PASSAGES);
         }
     }

@@ -5,8 +5,8 @@ use crate::capability::Host;
 use crate::check;
 use crate::draft::{Draft, commit, effect};
 use crate::filter::Filter;
-use crate::id::Id;
 use crate::get::{Found, target_record};
+use crate::id::Id;
 use crate::json::Json;
 use crate::list::{Matching, selected};
 use crate::memory::{
@@ -16,44 +16,59 @@ use crate::record::{HISTORY, PLACE, Record, Standing, history_key, key_place};
 use crate::types::{Content, Error, Timestamp};
 
 /// Changes memories; see `memory.update` of the contract.
-pub fn update(host: &impl Host, items: Vec<Edit>, options: &WriteOptions) -> Result<Outcomes> {
+pub fn update(host: &impl Host, items: &[Edit], options: &WriteOptions) -> Result<Outcomes> {
     check::items("items", items.len())?;
     check::call("items", items.iter().map(|item| size(&item.patch)))?;
-    commit(host, options, || format!("update {items:?}"), |draft| {
-        let mut outcomes = vec![];
-        for (n, item) in items.iter().enumerate() {
-            let place = format!("items[{n}]");
-            outcomes.push(match target_record(draft, &item.target, &place)? {
-                Err(error) => Err(error),
-                Ok(found) => match present(found, item.expect_version) {
+    commit(
+        host,
+        options,
+        || format!("update {items:?}"),
+        |draft| {
+            let mut outcomes = vec![];
+            for (n, item) in items.iter().enumerate() {
+                let place = format!("items[{n}]");
+                outcomes.push(match target_record(draft, &item.target, &place)? {
                     Err(error) => Err(error),
-                    Ok(before) => patched(draft, &before, &item.patch, &format!("{place}.patch"))?,
-                },
-            });
-        }
-        note_truncated(draft, &mut outcomes)?;
-        Ok(outcomes)
-    })
+                    Ok(found) => match present(found, item.expect_version) {
+                        Err(error) => Err(error),
+                        Ok(before) => patched(draft, &before, &item.patch, &format!("{place}.patch"))?,
+                    },
+                });
+            }
+            note_truncated(draft, &mut outcomes)?;
+            Ok(outcomes)
+        },
+    )
 }
 
 /// Applies one patch to all that match; see `memory.update-matching`.
-pub fn update_matching(host: &impl Host, selection: &Selection, patch: &Patch, options: &WriteOptions) -> Result<Matched> {
+pub fn update_matching(
+    host: &impl Host,
+    selection: &Selection,
+    patch: &Patch,
+    options: &WriteOptions,
+) -> Result<Matched> {
     let filter = check_selection(selection)?;
     // The patch is checked once against an empty memory, so that a bad one is refused whatever matches.
     let sample = Content { text: "x".to_owned(), ..crate::update::blank() };
     apply_patch(&sample, patch, "patch")?;
-    commit(host, options, || format!("update-matching {selection:?} {patch:?}"), |draft| {
-        let Matching { ids, remaining } = selected(draft, selection, filter.as_ref(), false)?;
-        if !selection.dry_run {
-            for id in &ids {
-                // Not the record that was matched: an earlier one of this call may have changed it.
-                if let Some(before) = draft.record(*id)? {
-                    patched(draft, &before, patch, "patch")??;
+    commit(
+        host,
+        options,
+        || format!("update-matching {selection:?} {patch:?}"),
+        |draft| {
+            let Matching { ids, remaining } = selected(draft, selection, filter.as_ref(), false)?;
+            if !selection.dry_run {
+                for id in &ids {
+                    // Not the record that was matched: an earlier one of this call may have changed it.
+                    if let Some(before) = draft.record(*id)? {
+                        patched(draft, &before, patch, "patch")??;
+                    }
                 }
             }
-        }
-        Ok(Matched { ids: ids.into_iter().map(Id::text).collect(), remaining })
-    })
+            Ok(Matched { ids: ids.into_iter().map(Id::text).collect(), remaining })
+        },
+    )
 }
 
 /// A selection needs a field of the scope or a filter that says something.
@@ -68,19 +83,24 @@ pub(crate) fn check_selection(selection: &Selection) -> Result<Option<Filter>> {
 }
 
 /// Brings back earlier versions; see `memory.restore`.
-pub fn restore(host: &impl Host, items: Vec<Restoration>, options: &WriteOptions) -> Result<Outcomes> {
+pub fn restore(host: &impl Host, items: &[Restoration], options: &WriteOptions) -> Result<Outcomes> {
     check::items("items", items.len())?;
-    commit(host, options, || format!("restore {items:?}"), |draft| {
-        let mut outcomes = vec![];
-        for (n, item) in items.iter().enumerate() {
-            outcomes.push(match target_record(draft, &item.target, &format!("items[{n}]"))? {
-                Err(error) => Err(error),
-                Ok(found) => restored(draft, found, item)?,
-            });
-        }
-        note_truncated(draft, &mut outcomes)?;
-        Ok(outcomes)
-    })
+    commit(
+        host,
+        options,
+        || format!("restore {items:?}"),
+        |draft| {
+            let mut outcomes = vec![];
+            for (n, item) in items.iter().enumerate() {
+                outcomes.push(match target_record(draft, &item.target, &format!("items[{n}]"))? {
+                    Err(error) => Err(error),
+                    Ok(found) => restored(draft, found, item)?,
+                });
+            }
+            note_truncated(draft, &mut outcomes)?;
+            Ok(outcomes)
+        },
+    )
 }
 
 fn restored<H: Host>(draft: &mut Draft<'_, H>, found: Found, item: &Restoration) -> Result<Result<Outcome>> {
@@ -133,11 +153,9 @@ fn present(found: Found, expected: Option<u32>) -> Result<Record> {
 
 pub(crate) fn expect_version(record: &Record, expected: Option<u32>) -> Result<()> {
     match expected {
-        Some(expected) if expected != record.version => Err(Error::Conflict(format!(
-            "memory {} has version {}, not {expected}",
-            record.id.text(),
-            record.version
-        ))),
+        Some(expected) if expected != record.version => {
+            Err(Error::Conflict(format!("memory {} has version {}, not {expected}", record.id.text(), record.version)))
+        }
         _ => Ok(()),
     }
 }

@@ -71,7 +71,8 @@ impl Eyes {
         }
         let mut end = history_key(record.id, record.version);
         loop {
-            let range = Range { start: record.id.0.to_vec(), end: Some(end), reverse: true, limit: 64, keys_only: false };
+            let range =
+                Range { start: record.id.0.to_vec(), end: Some(end), reverse: true, limit: 64, keys_only: false };
             let found = snapshot.scan(HISTORY, &range)?;
             for pair in &found.pairs {
                 let earlier = Record::decode(record.id, &pair.value)?;
@@ -79,8 +80,8 @@ impl Eyes {
                     return Ok(Some(earlier));
                 }
             }
-            match found.pairs.last() {
-                Some(last) if found.more => end = last.key.clone(),
+            match found.pairs.into_iter().next_back() {
+                Some(last) if found.more => end = last.key,
                 _ => return Ok(None),
             }
         }

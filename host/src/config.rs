@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::contract::types::Scope;
 
 /// Name of the file in the data directory.
-pub const FILE: &str = "cairn.toml";
+pub(crate) const FILE: &str = "cairn.toml";
 const HEADING: &str = "Store and scope";
 const DEFAULT_WAIT: f64 = 5.0;
 const LONGEST_WAIT: f64 = 86_400.0;
@@ -19,28 +19,28 @@ const KEYS: [&str; 7] = ["model", "wait", "user", "agent", "app", "run", "log"];
 
 /// The flags that every verb takes.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub struct Flags {
+pub(crate) struct Flags {
     #[arg(help = "Directory of the store [env: CAIRN_DATA]", long, global = true, value_name = "DIR", help_heading = HEADING)]
-    pub data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     #[arg(help = "Model: a folder or a name [env: CAIRN_MODEL]", long, global = true, value_name = "DIR|NAME", help_heading = HEADING)]
-    pub model: Option<String>,
+    pub(crate) model: Option<String>,
     #[arg(help = "How long to wait for a store in use [env: CAIRN_WAIT] [default: 5]", long, global = true, value_name = "SECONDS", help_heading = HEADING)]
-    pub wait: Option<String>,
+    pub(crate) wait: Option<String>,
     #[arg(help = "Whose memories: a user [env: CAIRN_USER]", short, long, global = true, value_name = "NAME", help_heading = HEADING)]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     #[arg(help = "Whose memories: an agent [env: CAIRN_AGENT]", long, global = true, value_name = "NAME", help_heading = HEADING)]
-    pub agent: Option<String>,
+    pub(crate) agent: Option<String>,
     #[arg(help = "Whose memories: an application [env: CAIRN_APP]", long, global = true, value_name = "NAME", help_heading = HEADING)]
-    pub app: Option<String>,
+    pub(crate) app: Option<String>,
     #[arg(help = "Whose memories: a conversation or task [env: CAIRN_RUN]", short, long, global = true, value_name = "NAME", help_heading = HEADING)]
-    pub run: Option<String>,
+    pub(crate) run: Option<String>,
     #[arg(help = "More messages on stderr: -v, -vv [env: CAIRN_LOG]", short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     Flag(&'static str),
     Environment(&'static str),
     File(PathBuf),
@@ -59,28 +59,28 @@ impl fmt::Display for Origin {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting<T> {
-    pub value: T,
-    pub origin: Origin,
+pub(crate) struct Setting<T> {
+    pub(crate) value: T,
+    pub(crate) origin: Origin,
 }
 
 /// All settings of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    pub data: Setting<PathBuf>,
+pub(crate) struct Config {
+    pub(crate) data: Setting<PathBuf>,
     /// None: the built-in one.
-    pub model: Setting<Option<String>>,
-    pub wait: Setting<Duration>,
-    pub user: Setting<Option<String>>,
-    pub agent: Setting<Option<String>>,
-    pub app: Setting<Option<String>>,
-    pub run: Setting<Option<String>>,
+    pub(crate) model: Setting<Option<String>>,
+    pub(crate) wait: Setting<Duration>,
+    pub(crate) user: Setting<Option<String>>,
+    pub(crate) agent: Setting<Option<String>>,
+    pub(crate) app: Setting<Option<String>>,
+    pub(crate) run: Setting<Option<String>>,
     /// In the syntax of tracing's filters.
-    pub log: Setting<String>,
+    pub(crate) log: Setting<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     #[error("{name} is empty")]
     Empty { name: String },
     #[error("{name} is not UTF-8")]
@@ -99,8 +99,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Empty { name } => Some(format!("give {name} a value or leave it out")),
             Self::NoHome => Some("name a directory with --data DIR or CAIRN_DATA".to_owned()),
@@ -115,7 +114,7 @@ impl Config {
     ///
     /// # Errors
     /// For a value that is empty or no value of its setting, and for a `cairn.toml` that cannot be read or has unknown keys.
-    pub fn load(flags: &Flags, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+    pub(crate) fn load(flags: &Flags, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         let data = data(flags, environment)?;
         let path = data.value.join(FILE);
         let file = File::read(&path)?;
@@ -144,8 +143,7 @@ impl Config {
     }
 
     /// The scope that the command is about.
-    #[must_use]
-    pub fn scope(&self) -> Scope {
+    pub(crate) fn scope(&self) -> Scope {
         Scope {
             user: self.user.value.clone(),
             agent: self.agent.value.clone(),

@@ -8,25 +8,23 @@ use crate::embedder::{self, EmbedError, Model, ModelSource};
 
 /// What is known of a model before its weights are read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Description {
-    pub info: ModelInfo,
-    pub description: String,
-    pub licence: String,
+pub(crate) struct Description {
+    pub(crate) info: ModelInfo,
+    pub(crate) about: String,
+    pub(crate) licence: String,
     /// A folder, or `built in`.
-    pub place: String,
+    pub(crate) place: String,
 }
 
 /// Where models are looked for by name, best first: `variable`, which is the value of `CAIRN_MODELS`, and `models/` of
 /// the data directory.
-#[must_use]
-pub fn folders(variable: Option<OsString>, data: &Path) -> Vec<PathBuf> {
+pub(crate) fn folders(variable: Option<OsString>, data: &Path) -> Vec<PathBuf> {
     let named = variable.filter(|value| !value.is_empty()).map(PathBuf::from);
     named.into_iter().chain([data.join("models")]).collect()
 }
 
 /// Every model that a name can mean. Damaged ones are errors in their place.
-#[must_use]
-pub fn list(folders: &[PathBuf]) -> Vec<Result<Description, EmbedError>> {
+pub(crate) fn list(folders: &[PathBuf]) -> Vec<Result<Description, EmbedError>> {
     embedder::list(folders).into_iter().map(|model| model.map(|model| describe(&model))).collect()
 }
 
@@ -34,14 +32,14 @@ pub fn list(folders: &[PathBuf]) -> Vec<Result<Description, EmbedError>> {
 ///
 /// # Errors
 /// If there is none, or its manifest cannot be read.
-pub fn find(name_or_folder: Option<&str>, folders: &[PathBuf]) -> Result<Description, EmbedError> {
+pub(crate) fn find(name_or_folder: Option<&str>, folders: &[PathBuf]) -> Result<Description, EmbedError> {
     embedder::resolve(name_or_folder, folders).map(|model| describe(&model))
 }
 
 fn describe(model: &Model) -> Description {
     Description {
         info: model.info(),
-        description: model.manifest.description.clone(),
+        about: model.manifest.description.clone(),
         licence: model.manifest.licence.clone(),
         place: match &model.source {
             ModelSource::Embedded => "built in".to_owned(),

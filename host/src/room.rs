@@ -143,7 +143,8 @@ impl Room {
             let index = self.index();
             let (at, seen) = (index.absorbed(), index.progress());
             if (seen.pending == 0 && at >= head) || Instant::now() >= deadline {
-                return Ok(Progress { entries: seen.entries, pending: seen.pending, absorbed: at.0, bytes: seen.bytes });
+                // Nothing of an index is on disk.
+                return Ok(Progress { entries: seen.entries, pending: seen.pending, absorbed: at.0, bytes: 0 });
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

@@ -134,11 +134,11 @@ impl Serialize for Time {
 }
 
 /// All roles under their names.
-pub(crate) const ROLES: [(&str, Role); 4] =
+pub(crate) static ROLES: [(&str, Role); 4] =
     [("user", Role::User), ("assistant", Role::Assistant), ("system", Role::System), ("tool", Role::Tool)];
 
 /// All kinds under their names.
-pub(crate) const KINDS: [(&str, Kind); 4] =
+pub(crate) static KINDS: [(&str, Kind); 4] =
     [("fact", Kind::Fact), ("episode", Kind::Episode), ("procedure", Kind::Procedure), ("core", Kind::Core)];
 
 pub(crate) fn role_name(role: Role) -> &'static str {

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::arguments::{is_empty, kinds, roles, write_options};
+use super::arguments::{is_empty, one_of, write_options};
 use super::failure::{Exit, Failure, with_hint};
 use super::lines::{Line, Lines};
 use super::metadata;
@@ -14,7 +14,7 @@ use crate::contract::memory::{AddOptions, Comparison, Extraction, Outcome};
 use crate::contract::types::{Content, Error, Kind, Refusal, Role, Scope};
 use crate::engine::Engine;
 use crate::times;
-use crate::wire::OutcomeObject;
+use crate::wire::{KINDS, OutcomeObject, ROLES};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -41,10 +41,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
     /// Author of a message
-    #[arg(long, value_parser = roles())]
+    #[arg(long, value_parser = one_of(&ROLES))]
     role: Option<Role>,
     /// What the memory is good for
-    #[arg(long, value_parser = kinds(), default_value = "fact")]
+    #[arg(long, value_parser = one_of(&KINDS), default_value = "fact")]
     kind: Kind,
     /// name=text, name:=JSON or '{JSON}'; may be repeated
     #[arg(short, long, value_name = "METADATA")]

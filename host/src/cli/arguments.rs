@@ -4,9 +4,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::failure::Failure;
 use crate::contract::memory::Promise;
 use crate::contract::memory::{Including, ScopedId, ScopedKey, Target, TimePatch, View, WriteOptions};
-use crate::contract::types::{Kind, Role, Scope};
+use crate::contract::types::Scope;
 use crate::times;
-use crate::wire::{KINDS, ROLES};
 
 /// One memory, by id or by key.
 #[derive(clap::Args, Debug)]
@@ -91,19 +90,14 @@ pub(crate) fn in_words(scope: &Scope) -> String {
     set.collect::<Vec<_>>().join(", ")
 }
 
-pub(crate) fn kinds() -> impl TypedValueParser<Value = Kind> {
-    PossibleValuesParser::new(KINDS.map(|(name, _)| name)).map(|name| named(&KINDS, &name))
-}
-
-pub(crate) fn roles() -> impl TypedValueParser<Value = Role> {
-    PossibleValuesParser::new(ROLES.map(|(name, _)| name)).map(|name| named(&ROLES, &name))
-}
-
-fn named<T: Copy>(list: &[(&str, T)], name: &str) -> T {
-    list.iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, value)| *value)
-        .expect("the parser admits names of the list only")
+/// Takes the names of the list, and shows them in the help.
+pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
+    list: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(list.iter().map(|(name, _)| *name)).map(|name| {
+        let found = list.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| *value).expect("the parser admits names of the list only")
+    })
 }
 
 /// A time to set, or `none` to clear it.

@@ -1,7 +1,7 @@
 //! `cairn update`, `cairn history` and `cairn restore`: the versions of one memory.
 use serde::Serialize;
 
-use super::arguments::{One, by_id, by_key, kinds, time_patch, write_options};
+use super::arguments::{One, by_id, by_key, one_of, time_patch, write_options};
 use super::failure::{Exit, Failure};
 use super::metadata;
 use super::outcomes::show;
@@ -10,7 +10,7 @@ use super::session::{Access, Session};
 use crate::contract::memory::{Edit, Patch, Restoration, Target, TimePatch, Version};
 use crate::contract::types::{Kind, Scope};
 use crate::times;
-use crate::wire::{VersionObject, change_name, reason_name};
+use crate::wire::{KINDS, VersionObject, change_name, reason_name};
 
 pub(crate) const UPDATE_EXAMPLES: &str = "\
 Examples:
@@ -51,7 +51,7 @@ pub(crate) struct UpdateArguments {
     #[arg(short, long, value_name = "METADATA")]
     metadata: Vec<String>,
     /// What the memory is good for
-    #[arg(long, value_parser = kinds())]
+    #[arg(long, value_parser = one_of(&KINDS))]
     kind: Option<Kind>,
     /// When it happened or was said; `none` clears it
     #[arg(long, value_name = "TIME", value_parser = time_patch, allow_negative_numbers = true)]

@@ -101,7 +101,7 @@ fn report(memories: u64, path: &Path, session: &Session) -> Result<(), Failure> 
     match session.output.form {
         Form::Json | Form::Lines => Output::object(&Document { memories }),
         Form::People => {
-            note(&format!("{memories} memories written to {}", path.display()));
+            note(&format!("memories written to {}: {memories}", path.display()));
             Ok(())
         }
     }

@@ -304,7 +304,7 @@ mod tests {
             "cairn add - --deferred",
             "cairn add text --at -1000 --metadata a:=1 --kind core --role tool",
             "cairn search --queries q.jsonl --limit 10 --jsonl",
-            "cairn search words --pipeline lexical --min-similarity -0.5 --explain",
+            "cairn search words --pipeline core --min-similarity -0.5 --explain",
             "cairn get a b --key c",
             "cairn list --include outdated,deleted --newest-first --after x",
             "cairn update id --expires none",

@@ -62,7 +62,7 @@ impl<'a> From<&'a Description> for ModelObject<'a> {
             dimensions: model.info.dimensions,
             max_tokens: model.info.max_tokens,
             languages: &model.info.languages,
-            description: &model.description,
+            description: &model.about,
             licence: &model.licence,
             place: &model.place,
         }
@@ -134,7 +134,7 @@ fn info(model: &Description, session: &Session) -> Result<Exit, Failure> {
     let languages = model.info.languages.join(" ");
     let fields = [
         ("name", model.info.name.as_str()),
-        ("description", &model.description),
+        ("description", &model.about),
         ("licence", &model.licence),
         ("place", &model.place),
         ("fingerprint", &model.info.fingerprint),

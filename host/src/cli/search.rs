@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::arguments::{in_words, present};
+use super::arguments::{in_words, one_of, present};
 use super::failure::{Exit, Failure};
 use super::output::{Form, Output, cut, note};
 use super::queries;
@@ -18,11 +18,13 @@ Examples:
   cairn search \"what does Ana eat\" -u ana
   cairn search \"invoice\" --filter '{\"metadata.project\":\"books\"}' --limit 3
   cairn search \"who visits in April\" --explain           shows what each score is made of
-  cairn search \"DX-4417\" --pipeline lexical              by words alone, needs no model
   cairn search --queries queries.jsonl --jsonl           many at once, in order; a line of the file:
                                                          {\"query_id\":\"q1\",\"query\":\"…\",\"user\":\"ana\"}
 
 A score compares hits of one answer. Thresholds apply to raw scores: --min-similarity 0.3";
+
+/// The steps of ranking that the engine has.
+static PIPELINES: [(&str, Pipeline); 1] = [("core", Pipeline::Core)];
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
@@ -41,9 +43,9 @@ pub(crate) struct Arguments {
     /// What was true at this time
     #[arg(long, value_name = "TIME", value_parser = times::parse, allow_negative_numbers = true)]
     as_of: Option<i64>,
-    /// How far ranking goes; default: as far as the store can
-    #[arg(long, value_parser = ["lexical", "core", "context", "late"])]
-    pipeline: Option<String>,
+    /// How far ranking goes: `core` is words and meaning, with actor and date
+    #[arg(long, value_parser = one_of(&PIPELINES))]
+    pipeline: Option<Pipeline>,
     /// Show what each score is made of
     #[arg(long)]
     explain: bool,
@@ -54,12 +56,9 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<Exit, Failure> {
     let pattern = pattern(arguments, session.scope());
-    let by_words = arguments.pipeline.as_deref() == Some("lexical");
     session
         .with_engine(Access::Read, async |engine| {
-            if !by_words {
-                engine.prepare_model();
-            }
+            engine.prepare_model();
             if let Some(file) = &arguments.queries {
                 return queries::run(engine, file, &pattern, session).await;
             }
@@ -71,13 +70,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<Exit
 
 /// Everything but the text.
 fn pattern(arguments: &Arguments, scope: Scope) -> Query {
-    let tuning = arguments.pipeline.as_deref().map(|name| Tuning {
-        pipeline: Some(match name {
-            "lexical" => Pipeline::Lexical,
-            "core" => Pipeline::Core,
-            "context" => Pipeline::Context,
-            _ => Pipeline::Late,
-        }),
+    let tuning = arguments.pipeline.map(|pipeline| Tuning {
+        pipeline: Some(pipeline),
         dense: None,
         k1: None,
         b: None,

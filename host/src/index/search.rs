@@ -35,7 +35,9 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
 
     let terms = probe.terms;
     let scores = words.as_ref().map(|(query, (_, scores))| (*query, scores));
-    let mut telling = Telling { view, admitted: &admitted, vector, words: scores, terms, runs: HashMap::new() };
+    let neighbours = probe.neighbours;
+    let mut telling =
+        Telling { view, admitted: &admitted, vector, words: scores, terms, neighbours, runs: HashMap::new() };
     Candidates {
         entries: slots.into_iter().map(|slot| telling.candidate(view.entries.get(slot))).collect(),
         exact: meaning.as_ref().is_none_or(|branch| branch.exact),
@@ -149,6 +151,7 @@ struct Telling<'a> {
     vector: Option<&'a [f32]>,
     words: Option<(&'a Query, &'a Scores)>,
     terms: bool,
+    neighbours: bool,
     /// For the number of a run in the index its number in this answer.
     runs: HashMap<u32, u32>,
 }
@@ -167,7 +170,7 @@ impl Telling<'_> {
             passage: row - entry.first_row,
             at: entry.facts.at,
             actor: view.entries.actor(entry).map(str::to_owned),
-            turn: self.turn(entry, row),
+            turn: if self.neighbours { self.turn(entry, row) } else { None },
             terms: match worded {
                 Some((query, _, row)) if self.terms => view.lexical.summands(query, row),
                 _ => vec![],

@@ -335,7 +335,7 @@ impl Model {
                 }
             };
             let first = |key: &Option<String>| self.first(key.as_ref()?);
-            let turn = self.around(key).0.map(|position| Turn {
+            let turn = self.around(key).0.filter(|_| probe.neighbours).map(|position| Turn {
                 run: 0,
                 position,
                 across: first(&previous).and_then(|before| Some(product(before, first(&next)?))),

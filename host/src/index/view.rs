@@ -114,21 +114,24 @@ impl View {
             return Corpus { entries: 0, mean_words: 0.0, actors: vec![], terms: vec![nothing; terms.len()] };
         };
         let (mut entries, mut words) = (0u32, 0u64);
-        let mut actors: HashMap<u32, u32> = HashMap::new();
+        // By the number of the actor's name.
+        let mut actors = vec![0u32; self.entries.actors.len()];
         let mut consider = |entry: &Slot| {
             if lies_in(&entry.facts, place) {
                 entries += 1;
                 words += u64::from(entry.words);
-                *actors.entry(entry.facts.actor).or_default() += 1;
+                if let Some(times) = actors.get_mut(entry.facts.actor as usize) {
+                    *times += 1;
+                }
             }
         };
         match self.entries.shortest(scope) {
             Some(slots) => slots.iter().for_each(|slot| consider(self.entries.get(*slot))),
             None => self.entries.iter().for_each(|(_, entry)| consider(entry)),
         }
-        actors.remove(&NONE);
+        let named = (0..).zip(actors).filter(|(_, times)| *times > 0);
         let mut actors: Vec<(u32, &str)> =
-            actors.into_iter().map(|(actor, times)| (times, self.entries.actors.name(actor))).collect();
+            named.map(|(actor, times)| (times, self.entries.actors.name(actor))).collect();
         actors.sort_unstable_by(|left, right| right.0.cmp(&left.0).then(left.1.cmp(right.1)));
         actors.truncate(ACTORS);
         #[expect(clippy::cast_precision_loss, reason = "a mean of words needs no more digits")]

@@ -3,9 +3,9 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::line::{MemoryJson, VersionJson};
+use super::line::{self, MemoryJson, VersionJson};
 use super::{INTERCHANGE, Memories, TransferError};
-use crate::contract::memory::{Including, ListRequest, Order, Version, View};
+use crate::contract::memory::{Archive, Including, ListRequest, Order, Version, View};
 use crate::contract::types::{Error, Memory, Scope};
 use crate::engine::Engine;
 
@@ -58,10 +58,32 @@ struct HeaderModel {
 struct Exported<'a> {
     #[serde(flatten)]
     memory: MemoryJson<'a>,
+    /// What made the present version, where it is not the usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity: Option<f32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     history: Vec<VersionJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vectors: Option<&'a [Vec<f32>]>,
+}
+
+impl<'a> Exported<'a> {
+    fn new(archive: &'a Archive, vectors: Option<&'a [Vec<f32>]>) -> Self {
+        let Version { memory, change, reason, similarity } = &archive.present;
+        let (usual_change, usual_reason) = line::usual(memory);
+        Self {
+            memory: MemoryJson::from(memory),
+            change: (*change != usual_change).then(|| line::change_name(*change)),
+            reason: (*reason != usual_reason).then(|| line::reason_name(*reason)),
+            similarity: *similarity,
+            history: archive.earlier.iter().map(VersionJson::from).collect(),
+            vectors,
+        }
+    }
 }
 
 async fn run<M: Memories>(
@@ -97,19 +119,17 @@ async fn run<M: Memories>(
             write_line(out, &Header { cairn: INTERCHANGE, model, memories })?;
             request.count = false;
         }
-        let histories = histories(memories, &page.memories).await.map_err(unreadable)?;
         let vectors = if options.vectors {
             let ids = page.memories.iter().map(|memory| memory.id.clone()).collect();
             memories.vectors(ids).await.map_err(unreadable)?
         } else {
             vec![None; page.memories.len()]
         };
-        for ((memory, history), vectors) in page.memories.iter().zip(&histories).zip(&vectors) {
-            let memory = MemoryJson::from(memory);
-            let history = history.iter().map(VersionJson::from).collect();
-            write_line(out, &Exported { memory, history, vectors: vectors.as_deref() })?;
+        let archives = archives(memories, &page.memories).await.map_err(unreadable)?;
+        for (archive, vectors) in archives.iter().zip(&vectors) {
+            write_line(out, &Exported::new(archive, vectors.as_deref()))?;
         }
-        written += page.memories.len() as u64;
+        written += archives.len() as u64;
         out.flush().map_err(|source| TransferError::Write { source })?;
         report(written, total);
         request.after = page.next;
@@ -119,9 +139,9 @@ async fn run<M: Memories>(
     }
 }
 
-/// The earlier versions of each memory, newest first.
-async fn histories<M: Memories>(memories: &M, page: &[Memory]) -> Result<Vec<Vec<Version>>, Error> {
-    let mut histories = Vec::with_capacity(page.len());
+/// Each memory with what made it and its earlier versions.
+async fn archives<M: Memories>(memories: &M, page: &[Memory]) -> Result<Vec<Archive>, Error> {
+    let mut archives = Vec::with_capacity(page.len());
     let mut rest = page;
     while let Some(first) = rest.first() {
         let mut n_versions = 0;
@@ -132,10 +152,10 @@ async fn histories<M: Memories>(memories: &M, page: &[Memory]) -> Result<Vec<Vec
         let (group, behind) = rest.split_at(fitting.count().max(1));
         rest = behind;
         if let ([memory], true) = (group, first.version > VERSIONS) {
-            histories.push(long_history(memories, memory).await?);
+            archives.push(archive(memory, long_history(memories, memory).await?));
             continue;
         }
-        // A first version has no history.
+        // A first version has no history, and the usual made it.
         let asked: Vec<&Memory> = group.iter().filter(|memory| memory.version > 1).collect();
         let mut answers = Vec::new();
         if !asked.is_empty() {
@@ -144,26 +164,36 @@ async fn histories<M: Memories>(memories: &M, page: &[Memory]) -> Result<Vec<Vec
         }
         let mut answers = answers.into_iter();
         for memory in group {
-            let mut versions = if memory.version > 1 { answers.next().unwrap_or_default() } else { Vec::new() };
-            // The version on the line, and any that came after the page was read.
-            versions.retain(|version| version.memory.version < memory.version);
-            histories.push(versions);
+            let versions = if memory.version > 1 { answers.next().unwrap_or_default() } else { Vec::new() };
+            archives.push(archive(memory, versions));
         }
     }
-    Ok(histories)
+    Ok(archives)
 }
 
-/// The earlier versions of a memory that has more than one call gives.
+/// A memory of a page with its history. Versions that came after the page was read are left out.
+fn archive(memory: &Memory, mut versions: Vec<Version>) -> Archive {
+    let (change, reason) = line::usual(memory);
+    let mut present = Version { memory: memory.clone(), change, reason, similarity: None };
+    if let Some(made) = versions.iter().find(|version| version.memory.version == memory.version) {
+        let Version { change, reason, similarity, .. } = *made;
+        present = Version { change, reason, similarity, ..present };
+    }
+    versions.retain(|version| version.memory.version < memory.version);
+    Archive { present, earlier: versions }
+}
+
+/// The history of a memory that has more versions than one call gives, from the version of the page down.
 async fn long_history<M: Memories>(memories: &M, memory: &Memory) -> Result<Vec<Version>, Error> {
     let mut versions: Vec<Version> = Vec::new();
-    let mut before = memory.version;
+    let mut before = memory.version.checked_add(1);
     loop {
-        let answer = memories.history(vec![memory.id.clone()], VERSIONS, Some(before)).await?;
+        let answer = memories.history(vec![memory.id.clone()], VERSIONS, before).await?;
         let page = answer.into_iter().next().unwrap_or_default();
         let Some(last) = page.last() else {
             return Ok(versions);
         };
-        before = last.memory.version;
+        before = Some(last.memory.version);
         versions.extend(page);
     }
 }
@@ -181,7 +211,7 @@ mod tests {
 
     use super::super::fake::Fake;
     use super::*;
-    use crate::contract::memory::{Archive, Change, Reason};
+    use crate::contract::memory::{Change, Reason};
     use crate::contract::types::{Content, Kind, State};
     use crate::transfer::{ImportOptions, Input, everywhere, import};
 
@@ -212,7 +242,13 @@ mod tests {
             reason: Reason::NearDuplicate,
             similarity: Some(0.831),
         });
-        Archive { memory: memory(n, version), earlier: earlier.collect() }
+        let (change, reason, similarity) = match version {
+            1 => (Change::Added, Reason::Requested, None),
+            2 => (Change::Restored, Reason::SameKey, Some(0.5)),
+            _ => (Change::Updated, Reason::Requested, None),
+        };
+        let present = Version { memory: memory(n, version), change, reason, similarity };
+        Archive { present, earlier: earlier.collect() }
     }
 
     async fn exported(store: &Fake, vectors: bool) -> (String, Vec<(u64, Option<u64>)>) {
@@ -226,7 +262,17 @@ mod tests {
     async fn an_export_that_is_imported_gives_the_same_export() {
         let store = Fake::default();
         // Beyond one page, and one history beyond one call.
-        store.store().memories = (0..1_100).map(|n| archive(n, if n == 5 { 2_500 } else { 1 + n % 4 })).collect();
+        let mut archives: Vec<Archive> =
+            (0..1_100).map(|n| archive(n, if n == 5 { 2_500 } else { 1 + n % 4 })).collect();
+        archives[5].present.reason = Reason::Contradiction;
+        let deleted = &mut archives[6].present;
+        (deleted.memory.state, deleted.change) = (State::Deleted, Change::Deleted);
+        // Of an erased memory the engine tells no history.
+        let erased = &mut archives[7];
+        (erased.present.memory.state, erased.present.change) = (State::Deleted, Change::Erased);
+        erased.present.memory.content.text.clear();
+        erased.earlier.clear();
+        store.store().memories = archives;
         let (first, reports) = exported(&store, true).await;
         assert_eq!(reports, [(500, Some(1_100)), (1_000, Some(1_100)), (1_100, Some(1_100))]);
 
@@ -245,7 +291,7 @@ mod tests {
         let input = Input::File(file.path().to_owned());
         let imported = import::run(&copy, input, &options, &mut |_| {}).await.unwrap();
         assert_eq!((imported.added, imported.failed), (1_100, 0));
-        copy.store().memories.sort_by(|a, b| a.memory.id.cmp(&b.memory.id));
+        copy.store().memories.sort_by(|a, b| a.present.memory.id.cmp(&b.present.memory.id));
         assert_eq!(copy.store().memories, store.store().memories);
         assert_eq!(exported(&copy, true).await.0, first);
     }
@@ -260,7 +306,7 @@ mod tests {
             )
         };
         let history = format!(
-            r#","history":[{{"version":1,"change":"added","reason":"near-duplicate","similarity":0.831,"updated_at":"1970-01-01T00:00:00.001Z","memory":{}}}]"#,
+            r#","change":"restored","reason":"same-key","similarity":0.5,"history":[{{"version":1,"change":"added","reason":"near-duplicate","similarity":0.831,"updated_at":"1970-01-01T00:00:00.001Z","memory":{}}}]"#,
             inner(1, "")
         );
         let header = r#"{"cairn":1,"model":{"name":"small","fingerprint":"f1"},"memories":1}"#;

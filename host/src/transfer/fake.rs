@@ -36,12 +36,13 @@ impl Fake {
     /// Texts of one scope in the order of their commits.
     pub(super) fn texts(&self, scope: &Scope) -> Vec<String> {
         let store = self.store();
-        let contents = store.memories.iter().map(|archive| &archive.memory.content);
+        let contents = store.memories.iter().map(|archive| &archive.present.memory.content);
         contents.filter(|content| content.scope == *scope).map(|content| content.text.clone()).collect()
     }
 
     async fn commit(&self, items: Vec<Archive>) -> Answers {
-        let scopes: HashSet<String> = items.iter().map(|item| format!("{:?}", item.memory.content.scope)).collect();
+        let scopes: HashSet<String> =
+            items.iter().map(|item| format!("{:?}", item.present.memory.content.scope)).collect();
         let delay = {
             let mut store = self.store();
             let number = store.calls.len();
@@ -52,7 +53,9 @@ impl Fake {
             if store.most_items.is_some_and(|most| items.len() > most) {
                 return Err(Error::Timeout);
             }
-            if let Some(n) = items.iter().position(|item| store.poison.as_ref() == Some(&item.memory.content.text)) {
+            if let Some(n) =
+                items.iter().position(|item| store.poison.as_ref() == Some(&item.present.memory.content.text))
+            {
                 return Err(invalid(&format!("items[{n}].text"), "is poison"));
             }
             store.overlaps += usize::from(store.in_flight.iter().any(|other| !other.is_disjoint(&scopes)));
@@ -72,31 +75,32 @@ impl Fake {
 
 impl Store {
     fn put(&mut self, n: usize, mut item: Archive) -> Result<Outcome, Error> {
-        let content = &item.memory.content;
-        if content.text.trim().is_empty() {
+        let new = &mut item.present.memory;
+        let content = &new.content;
+        if content.text.trim().is_empty() && new.state != State::Deleted {
             return Err(invalid(&format!("items[{n}].text"), "is blank"));
         }
         let same = self.memories.iter_mut().find(|other| {
-            let other = &other.memory;
+            let other = &other.present.memory;
             let same_key =
                 content.key.is_some() && other.content.key == content.key && other.content.scope == content.scope;
-            same_key || other.id == item.memory.id
+            same_key || other.id == new.id
         });
+        let same = same.map(|other| &mut other.present.memory);
         let (id, version, change) = match same {
-            Some(other) if other.memory.content == *content => {
-                (other.memory.id.clone(), other.memory.version, Change::Unchanged)
-            }
+            Some(other) if other.content == *content => (other.id.clone(), other.version, Change::Unchanged),
             Some(other) => {
-                other.memory.content = item.memory.content;
-                other.memory.version += 1;
-                (other.memory.id.clone(), other.memory.version, Change::Updated)
+                other.content = content.clone();
+                other.version += 1;
+                (other.id.clone(), other.version, Change::Updated)
             }
             None => {
-                if item.memory.id.is_empty() {
-                    item.memory.id = format!("0197a3c4-0000-7000-8000-{:012}", self.memories.len());
+                if new.id.is_empty() {
+                    new.id = format!("0197a3c4-0000-7000-8000-{:012}", self.memories.len());
                 }
-                self.memories.push(item.clone());
-                (item.memory.id, item.memory.version, Change::Added)
+                let (id, version) = (new.id.clone(), new.version);
+                self.memories.push(item);
+                (id, version, Change::Added)
             }
         };
         let item = Effect { id, version, change, reason: Reason::Requested, similarity: None };
@@ -106,8 +110,8 @@ impl Store {
 
 impl Memories for Fake {
     async fn add(&self, items: Vec<Content>, _: Promise) -> Answers {
-        let as_new = |content| Archive {
-            memory: Memory {
+        let as_new = |content| {
+            let memory = Memory {
                 id: String::new(),
                 version: 1,
                 content,
@@ -115,8 +119,9 @@ impl Memories for Fake {
                 superseded_by: None,
                 created_at: 0,
                 updated_at: 0,
-            },
-            earlier: Vec::new(),
+            };
+            let present = Version { memory, change: Change::Added, reason: Reason::Requested, similarity: None };
+            Archive { present, earlier: Vec::new() }
         };
         self.commit(items.into_iter().map(as_new).collect()).await
     }
@@ -130,7 +135,7 @@ impl Memories for Fake {
         let from: usize = request.after.map_or(0, |after| after.parse().unwrap());
         let to = store.memories.len().min(from + request.limit as usize);
         Ok(Page {
-            memories: store.memories[from..to].iter().map(|archive| archive.memory.clone()).collect(),
+            memories: store.memories[from..to].iter().map(|archive| archive.present.memory.clone()).collect(),
             next: (to < store.memories.len()).then(|| to.to_string()),
             total: request.count.then(|| u32::try_from(store.memories.len()).unwrap()),
         })
@@ -139,10 +144,11 @@ impl Memories for Fake {
     async fn history(&self, ids: Vec<String>, limit: u32, before: Option<u32>) -> Result<Vec<Vec<Version>>, Error> {
         let store = self.store();
         let history = |id: &String| {
-            let archive = store.memories.iter().find(|archive| archive.memory.id == *id).unwrap();
-            let memory = archive.memory.clone();
-            let present = Version { memory, change: Change::Updated, reason: Reason::Requested, similarity: None };
-            let all = std::iter::once(&present).chain(&archive.earlier);
+            let archive = store.memories.iter().find(|archive| archive.present.memory.id == *id).unwrap();
+            if archive.present.change == Change::Erased {
+                return Vec::new();
+            }
+            let all = std::iter::once(&archive.present).chain(&archive.earlier);
             let wanted = all.filter(|version| before.is_none_or(|before| version.memory.version < before));
             wanted.take(limit as usize).cloned().collect()
         };

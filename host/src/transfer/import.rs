@@ -97,19 +97,23 @@ pub(super) enum Item {
 /// Calls at a time. More than one keeps the embedder busy while others commit.
 const CALLS: usize = 4;
 /// Bounds of one call where others can go beside it.
-const SHARED: Bounds = Bounds { items: 256, bytes: 1024 * 1024 };
+const SHARED: Bounds = Bounds { items: 256, versions: 2_000, bytes: 1024 * 1024 };
 /// Bounds of one call where all that waits is of one scope, so that calls follow each other.
-const ALONE: Bounds = Bounds { items: 1_000, bytes: 8 * 1024 * 1024 };
+const ALONE: Bounds = Bounds { items: 1_000, versions: 2_000, bytes: 8 * 1024 * 1024 };
+/// Items of one call that takes over memories: each makes about a dozen changes beside one for each earlier version, and
+/// 16,384 fit one commit.
+const ARCHIVES: usize = 500;
 /// Bounds of what waits. A single record may pass them.
-const WINDOW: Bounds = Bounds { items: 4_096, bytes: 32 * 1024 * 1024 };
+const WINDOW: Bounds = Bounds { items: 4_096, versions: 16_384, bytes: 32 * 1024 * 1024 };
 /// Attempts of a call that other writers got in the way of.
 const ATTEMPTS: u32 = 5;
 /// How soon a cancellation is noticed.
 const GLANCE: Duration = Duration::from_millis(100);
 
 struct Bounds {
-    /// Versions, for a memory with its history.
     items: usize,
+    /// Of all items, the present ones included.
+    versions: usize,
     bytes: usize,
 }
 
@@ -166,7 +170,7 @@ struct Waiting {
     position: u64,
     /// Of the exact scope. Scopes that share one by chance only wait for each other.
     scope: u64,
-    weight: usize,
+    versions: usize,
     size: usize,
     item: Item,
 }
@@ -190,7 +194,7 @@ struct Passage<'r> {
     /// Position of the first of `records`.
     first: u64,
     waiting: VecDeque<Waiting>,
-    waiting_items: usize,
+    waiting_versions: usize,
     waiting_bytes: usize,
     /// Scopes of the calls in flight.
     busy: HashSet<u64>,
@@ -223,7 +227,7 @@ impl<'r> Passage<'r> {
             records: VecDeque::new(),
             first: 0,
             waiting: VecDeque::new(),
-            waiting_items: 0,
+            waiting_versions: 0,
             waiting_bytes: 0,
             busy: HashSet::new(),
             ended: None,
@@ -239,7 +243,9 @@ impl<'r> Passage<'r> {
     }
 
     fn has_room(&self) -> bool {
-        let within = self.waiting_items < WINDOW.items && self.waiting_bytes < WINDOW.bytes;
+        let within = self.waiting.len() < WINDOW.items
+            && self.waiting_versions < WINDOW.versions
+            && self.waiting_bytes < WINDOW.bytes;
         // A slow call at the front must not let settled records behind it pile up without end.
         within && self.records.len() < 16 * WINDOW.items && self.ended.is_none() && self.failed.is_none()
     }
@@ -267,13 +273,15 @@ impl<'r> Passage<'r> {
         let settled = match item {
             Err(error) => Some(Err(error)),
             Ok(item) => {
-                let (scope, weight) = match &item {
+                let (scope, versions) = match &item {
                     Item::Add(content) => (scope_hash(&content.scope), 1),
-                    Item::Archive(archive) => (scope_hash(&archive.present.memory.content.scope), 1 + archive.earlier.len()),
+                    Item::Archive(archive) => {
+                        (scope_hash(&archive.present.memory.content.scope), 1 + archive.earlier.len())
+                    }
                 };
-                self.waiting_items += weight;
+                self.waiting_versions += versions;
                 self.waiting_bytes += size;
-                self.waiting.push_back(Waiting { position, scope, weight, size, item });
+                self.waiting.push_back(Waiting { position, scope, versions, size, item });
                 None
             }
         };
@@ -301,11 +309,17 @@ impl<'r> Passage<'r> {
         let mut batch: Vec<Waiting> = Vec::new();
         let mut left = VecDeque::with_capacity(self.waiting.len());
         let (mut taken, mut passed) = (HashSet::new(), HashSet::new());
-        let (mut items, mut bytes) = (0, 0);
+        let (mut versions, mut bytes) = (0, 0);
         let mut full = false;
         for waiting in mem::take(&mut self.waiting) {
-            let fits =
-                batch.is_empty() || (items + waiting.weight <= bounds.items && bytes + waiting.size <= bounds.bytes);
+            let items = match waiting.item {
+                Item::Add(_) => bounds.items,
+                Item::Archive(_) => bounds.items.min(ARCHIVES),
+            };
+            let fits = batch.is_empty()
+                || (batch.len() < items
+                    && versions + waiting.versions <= bounds.versions
+                    && bytes + waiting.size <= bounds.bytes);
             let same_kind =
                 batch.first().is_none_or(|first| mem::discriminant(&first.item) == mem::discriminant(&waiting.item));
             let free = !self.busy.contains(&waiting.scope)
@@ -317,13 +331,13 @@ impl<'r> Passage<'r> {
                 left.push_back(waiting);
                 continue;
             }
-            items += waiting.weight;
+            versions += waiting.versions;
             bytes += waiting.size;
             taken.insert(waiting.scope);
             batch.push(waiting);
         }
         self.waiting = left;
-        self.waiting_items -= items;
+        self.waiting_versions -= versions;
         self.waiting_bytes -= bytes;
         self.busy.extend(taken);
         Some(batch)

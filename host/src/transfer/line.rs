@@ -156,6 +156,18 @@ pub fn relation(name: String) -> Relation {
     }
 }
 
+/// What made the present version of a memory whose line does not say it.
+pub(super) fn usual(memory: &Memory) -> (Change, Reason) {
+    let change = match (memory.state, memory.version) {
+        // Nothing but an erasure leaves a memory without text.
+        (State::Deleted, _) if memory.content.text.is_empty() => Change::Erased,
+        (State::Deleted, _) => Change::Deleted,
+        (_, 1) => Change::Added,
+        _ => Change::Updated,
+    };
+    (change, Reason::Requested)
+}
+
 /// How lines without an id are completed, and what of them is tolerated.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
@@ -285,8 +297,19 @@ const CONTENT_FIELDS: &[&str] = &[
     "links",
 ];
 /// Only beside an id.
-const ARCHIVE_FIELDS: &[&str] =
-    &["id", "created_at", "updated_at", "version", "state", "superseded_by", "change", "reason", "similarity", "history", "vectors"];
+const ARCHIVE_FIELDS: &[&str] = &[
+    "id",
+    "created_at",
+    "updated_at",
+    "version",
+    "state",
+    "superseded_by",
+    "change",
+    "reason",
+    "similarity",
+    "history",
+    "vectors",
+];
 const MESSAGE_FIELDS: &[&str] = &["role", "content", "name", "created_at"];
 const LINK_FIELDS: &[&str] = &["relation", "target"];
 /// Beside the type.
@@ -412,16 +435,11 @@ fn archive(mut fields: Fields<'_>, rules: &Rules) -> Result<Archive, Error> {
     for (n, entry) in history.iter().enumerate() {
         earlier.push(version(&fields.inner(&format!("history[{n}]")), entry.get(), rules)?);
     }
-    // What an export leaves out because it follows from the rest.
-    let usual = match (memory.state, memory.version) {
-        (State::Deleted, _) => Change::Deleted,
-        (_, 1) => Change::Added,
-        _ => Change::Updated,
-    };
+    let (usual_change, usual_reason) = usual(&memory);
     let present = Version {
         memory,
-        change: fields.choice("change", CHANGES)?.unwrap_or(usual),
-        reason: fields.choice("reason", REASONS)?.unwrap_or(Reason::Requested),
+        change: fields.choice("change", CHANGES)?.unwrap_or(usual_change),
+        reason: fields.choice("reason", REASONS)?.unwrap_or(usual_reason),
         similarity: fields.fraction("similarity")?,
     };
     Ok(Archive { present, earlier })

@@ -162,6 +162,37 @@ async fn what_is_too_much_for_one_call_is_halved_in_order() {
 }
 
 #[tokio::test]
+async fn memories_with_histories_fit_a_commit() {
+    let mut text = String::new();
+    for n in 0..1_300_usize {
+        let line = |version: usize| {
+            format!(
+                r#"{{"id":"0197a3c4-0000-7000-8000-{n:012}","text":"{n}","run":"r","created_at":0,"updated_at":0,"version":{version}"#
+            )
+        };
+        let n_earlier = if n == 650 { 2_500 } else { n / 600 * 6 };
+        let entry = |version| format!(r#"{{"change":"updated","reason":"requested","memory":{}}}}}"#, line(version));
+        let history: Vec<String> = (1..=n_earlier).rev().map(entry).collect();
+        writeln!(text, r#"{},"history":[{}]}}"#, line(n_earlier + 1), history.join(",")).unwrap();
+    }
+    let store = Fake::default();
+    let (result, _) = import_text(&store, &text, &options()).await;
+    assert_eq!(result.unwrap(), summary(1_300, 0, 0));
+    let store = store.store();
+    let mut rest = store.memories.as_slice();
+    for n_items in &store.calls {
+        let (call, behind) = rest.split_at(*n_items);
+        rest = behind;
+        let n_versions: usize = call.iter().map(|archive| 1 + archive.earlier.len()).sum();
+        assert!(
+            call.len() <= 500 && (n_versions <= 2_000 || call.len() == 1),
+            "{n_items} items, {n_versions} versions"
+        );
+    }
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
 async fn a_call_that_is_refused_for_one_item_goes_on_without_it() {
     let store = Fake::default();
     store.store().poison = Some("7".to_owned());

@@ -133,6 +133,7 @@ fn unknown_words_come_with_the_nearest_known_one() {
     refuses(r#"{"text":"a","session_id":"s"}"#, "session_id", "is an unknown field; did you mean run?");
     refuses(r#"{"text":"a","colour":"u"}"#, "colour", "is an unknown field");
     refuses(r#"{"text":"a","version":1}"#, "version", "is only taken beside an id");
+    refuses(r#"{"text":"a","change":"added"}"#, "change", "is only taken beside an id");
     refuses(r#"{"text":"a","role":"assistent"}"#, "role", "is \"assistent\"; did you mean assistant?");
     refuses(r#"{"text":"a","kind":"memory"}"#, "kind", "must be one of fact, episode, procedure, core");
 }
@@ -223,7 +224,9 @@ fn nasty_texts_come_back_byte_for_byte() {
         assert!(!printed.contains(['\n', '\r']), "{printed}");
         match read(&printed, &rules()) {
             Ok(Line::Item(Item::Archive(archive))) => {
-                assert_eq!(*archive, Archive { memory: expected, earlier: vec![] });
+                let present =
+                    Version { memory: expected, change: Change::Deleted, reason: Reason::Requested, similarity: None };
+                assert_eq!(*archive, Archive { present, earlier: vec![] });
             }
             other => panic!("{other:?}"),
         }
@@ -237,6 +240,27 @@ fn metadata_over_several_lines_are_printed_on_one() {
     assert_eq!(MemoryJson::from(&spread).metadata.unwrap().get(), "{ \"a\":  \"\\n\"}");
     spread.content.metadata = String::new();
     assert!(MemoryJson::from(&spread).metadata.is_none());
+}
+
+#[test]
+fn what_made_a_memory_follows_from_the_rest_or_is_said() {
+    let check = |rest: &str, change: Change, reason: Reason, similarity: Option<f32>| {
+        let line = format!(r#"{{"id":"{}","created_at":0,"updated_at":0,{rest}}}"#, id(1));
+        match read(&line, &rules()) {
+            Ok(Line::Item(Item::Archive(archive))) => {
+                let Version { memory, .. } = archive.present.clone();
+                assert_eq!(archive.present, Version { memory, change, reason, similarity }, "{line}");
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    check(r#""text":"a","version":1"#, Change::Added, Reason::Requested, None);
+    check(r#""text":"a","version":2"#, Change::Updated, Reason::Requested, None);
+    check(r#""text":"a","version":1,"state":"deleted""#, Change::Deleted, Reason::Requested, None);
+    check(r#""text":"","version":2,"state":"deleted""#, Change::Erased, Reason::Requested, None);
+    check(r#""text":"a","version":2,"change":"restored""#, Change::Restored, Reason::Requested, None);
+    let said = r#""text":"a","version":1,"reason":"extracted","similarity":0.5"#;
+    check(said, Change::Added, Reason::Extracted, Some(0.5));
 }
 
 #[test]
