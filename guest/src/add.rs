@@ -24,7 +24,7 @@ pub fn add(host: &impl Host, items: &[Content], options: &AddOptions) -> Result<
         items.iter().enumerate().map(|(n, item)| check::content(&format!("items[{n}]"), item)).collect();
     let described = || format!("add {items:?} {:?}", options.comparison);
     commit(host, &options.write, described, |draft| {
-        prefetch(draft, items, &checked, options.comparison)?;
+        prefetch(draft, items, &checked)?;
         let ids = Id::reserve(host, u32::try_from(items.len()).expect("limited by the call"));
         let mut outcomes: Outcomes = vec![];
         for (n, (item, id)) in items.iter().zip(ids).enumerate() {
@@ -39,24 +39,19 @@ pub fn add(host: &impl Host, items: &[Content], options: &AddOptions) -> Result<
 }
 
 /// Reads in two calls what the items lead to.
-fn prefetch<H: Host>(
-    draft: &mut Draft<'_, H>,
-    items: &[Content],
-    checked: &[Result<()>],
-    comparison: Comparison,
-) -> Result<()> {
-    let good = || items.iter().zip(checked).filter(|(_, check)| check.is_ok()).map(|(item, _)| item);
-    let places: Vec<Vec<u8>> = good()
-        .filter_map(|item| match &item.key {
-            Some(key) => Some(key_place(&item.scope, key)),
-            None if comparison == Comparison::None => None,
-            None => Some(same_text_place(item, &normal(&item.text))),
+fn prefetch<H: Host>(draft: &mut Draft<'_, H>, items: &[Content], checked: &[Result<()>]) -> Result<()> {
+    let good = items.iter().zip(checked).filter(|(_, check)| check.is_ok()).map(|(item, _)| item);
+    let places: Vec<Vec<u8>> = good
+        .map(|item| match &item.key {
+            Some(key) => key_place(&item.scope, key),
+            None => same_text_place(item, &normal(&item.text)),
         })
         .collect();
     draft.prefetch(PLACE, places.iter().cloned())?;
     let mut found: Vec<Vec<u8>> = vec![];
     for place in places {
-        found.extend(draft.get(PLACE, place)?.iter().flat_map(|ids| ids.chunks(16)).map(<[u8]>::to_vec));
+        // Of several with one text the first; the others are read where they are needed.
+        found.extend(draft.get(PLACE, place)?.iter().filter_map(|ids| ids.chunks(16).next()).map(<[u8]>::to_vec));
     }
     draft.prefetch(MEMORY, found)
 }
@@ -69,9 +64,6 @@ fn one<H: Host>(
     comparison: Comparison,
     place: &str,
 ) -> Result<Result<Outcome>> {
-    if let Err(error) = link_targets(draft, item, place)? {
-        return Ok(Err(error));
-    }
     let new = Record {
         id,
         version: 1,
@@ -88,21 +80,32 @@ fn one<H: Host>(
         if let Some(before) = draft.named(&item.scope, key)? {
             let before =
                 draft.record(before)?.ok_or_else(|| Error::Corrupt(format!("the key {key:?} leads to no memory")))?;
-            return under_key(draft, &before, item);
+            return under_key(draft, &before, item, place);
         }
     } else if comparison == Comparison::Exact
         && let Some(there) = same_text(draft, &new)?
     {
         return Ok(Ok(unchanged(&there, Reason::SameText)));
     }
+    if let Err(error) = link_targets(draft, item, place)? {
+        return Ok(Err(error));
+    }
     let others = draft.replace(None, &new)?;
     Ok(Ok(Outcome { item: effect(&new), others, truncated_tokens: 0 }))
 }
 
 /// The same key: the same content changes nothing, another one is the next version.
-fn under_key<H: Host>(draft: &mut Draft<'_, H>, before: &Record, item: &Content) -> Result<Result<Outcome>> {
-    if before.content == *item {
+fn under_key<H: Host>(
+    draft: &mut Draft<'_, H>,
+    before: &Record,
+    item: &Content,
+    place: &str,
+) -> Result<Result<Outcome>> {
+    if same_content(&before.content, item) {
         return Ok(Ok(unchanged(before, Reason::SameKey)));
+    }
+    if let Err(error) = link_targets(draft, item, place)? {
+        return Ok(Err(error));
     }
     let after = Record {
         version: before.version + 1,
@@ -115,6 +118,15 @@ fn under_key<H: Host>(draft: &mut Draft<'_, H>, before: &Record, item: &Content)
     };
     let others = draft.replace(Some(before), &after)?;
     Ok(Ok(Outcome { item: effect(&after), others, truncated_tokens: 0 }))
+}
+
+/// Equal in every field; an empty text of metadata stands for `{}`.
+fn same_content(a: &Content, b: &Content) -> bool {
+    let bare = |content: &Content| matches!(content.metadata.as_str(), "" | "{}");
+    if bare(a) && bare(b) {
+        return Content { metadata: b.metadata.clone(), ..a.clone() } == *b;
+    }
+    a == b
 }
 
 /// The oldest live memory with the same text in the sense of [`Reason::SameText`].

@@ -7,7 +7,8 @@ use crate::draft::{Draft, commit, effect};
 use crate::id::Id;
 use crate::memory::{Archive, Outcome, Outcomes, Reason, Version, WriteOptions};
 use crate::record::{HISTORY, PLACE, Record, Standing, Superseded, history_key, key_place};
-use crate::types::{Error, State};
+use crate::types::{Content, Error, State};
+use crate::update::blank;
 
 /// Takes over memories; see `memory.import-memories` of the contract.
 pub fn import_memories(host: &impl Host, items: &[Archive], options: &WriteOptions) -> Result<Outcomes> {
@@ -54,22 +55,33 @@ fn read(item: &Archive, place: &str) -> Result<(Record, Vec<Record>)> {
         above = record.version;
         earlier.push(record);
     }
+    if present.standing == Standing::Erased && !earlier.is_empty() {
+        return Err(check::invalid(format!("{place}.earlier"), "an erased memory has no history"));
+    }
     Ok((present, earlier))
 }
+
+/// So that a version can follow for as long as anyone changes the memory.
+const MOST_VERSIONS: u32 = 1 << 31;
 
 fn record(version: &Version, place: &str) -> Result<Record> {
     let memory = &version.memory;
     let place = format!("{place}.memory");
     let id = check::id(&format!("{place}.id"), &memory.id)?;
-    if memory.version == 0 {
-        return Err(check::invalid(format!("{place}.version"), "versions begin at 1"));
+    if !(1..=MOST_VERSIONS).contains(&memory.version) {
+        return Err(check::invalid(format!("{place}.version"), format!("versions are 1 to {MOST_VERSIONS}")));
     }
     let erased = memory.state == State::Deleted && memory.content.text.is_empty();
-    if erased {
+    let content = if erased {
+        // Id, scope and time are all that stays of one.
         check::scope(&format!("{place}.content.scope"), &memory.content.scope)?;
+        check::time(&format!("{place}.content.at"), memory.content.at)?;
+        let Content { ref scope, kind, at, .. } = memory.content;
+        Content { scope: scope.clone(), kind, at, ..blank() }
     } else {
         check::content(&format!("{place}.content"), &memory.content)?;
-    }
+        memory.content.clone()
+    };
     check::time(&format!("{place}.created-at"), Some(memory.created_at))?;
     check::time(&format!("{place}.updated-at"), Some(memory.updated_at))?;
     let superseded = match &memory.superseded_by {
@@ -91,17 +103,12 @@ fn record(version: &Version, place: &str) -> Result<Record> {
             State::Live | State::Outdated | State::Expired => Standing::Kept,
         },
         superseded,
-        content: memory.content.clone(),
+        content,
     })
 }
 
 fn one<H: Host>(draft: &mut Draft<'_, H>, mut present: Record, earlier: &[Record]) -> Result<Result<Outcome>> {
-    if let Some(superseded) = &mut present.superseded
-        && let Some(successor) = draft.record(superseded.by)?
-        && successor.supersedes().contains(&present.id)
-    {
-        superseded.from = successor.starts();
-    }
+    present.superseded = draft.superseded(present.id)?.or(present.superseded);
     if let Some(there) = draft.record(present.id)? {
         let same = Record { superseded: there.superseded, ..present.clone() } == there
             && there.superseded.map(|s| s.by) == present.superseded.map(|s| s.by);
@@ -127,6 +134,7 @@ fn one<H: Host>(draft: &mut Draft<'_, H>, mut present: Record, earlier: &[Record
     }
     draft.stage(None, &present)?;
     for target in present.supersedes() {
+        draft.succeed(target, present.id, true)?;
         date(draft, target, &present)?;
     }
     let mut item = effect(&present);
@@ -137,11 +145,12 @@ fn one<H: Host>(draft: &mut Draft<'_, H>, mut present: Record, earlier: &[Record
 
 /// Tells an imported memory from when it is superseded, now that its successor is there.
 fn date<H: Host>(draft: &mut Draft<'_, H>, target: Id, successor: &Record) -> Result<()> {
-    let wanted = Superseded { by: successor.id, from: successor.starts() };
+    let wanted = draft.superseded(target)?;
     if let Some(before) = draft.record(target)?
-        && before.superseded.is_some_and(|s| s.by == successor.id && s != wanted)
+        && before.superseded.is_some_and(|superseded| superseded.by == successor.id)
+        && before.superseded != wanted
     {
-        let after = Record { superseded: Some(wanted), ..before.clone() };
+        let after = Record { superseded: wanted, ..before.clone() };
         draft.stage(Some(&before), &after)?;
     }
     Ok(())

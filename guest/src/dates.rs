@@ -75,7 +75,7 @@ pub(crate) fn named(query: &str, now: Timestamp) -> Vec<Named> {
     let word = |place: usize| words.get(place).map(String::as_str);
     for place in 0..words.len() {
         let before = |steps: usize| place.checked_sub(steps).and_then(word);
-        if let Some(month) = MONTHS.iter().position(|name| name.to_lowercase() == words[place]) {
+        if let Some(month) = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(&words[place])) {
             let (first, day_before) = match (before(1).and_then(day), before(1), before(2).and_then(day)) {
                 (Some(day), _, _) => (place - 1, Some(day)),
                 (None, Some("of"), Some(day)) => (place - 2, Some(day)),
@@ -95,7 +95,7 @@ pub(crate) fn named(query: &str, now: Timestamp) -> Vec<Named> {
                 out.push(Named { words: words[first..=last].join(" "), year, month: Some(month), day, this_year });
             }
         } else if let (Some(year), Some("in" | "during" | "of")) = (year(&words[place]), before(1)) {
-            let of_month = before(2).is_some_and(|w| MONTHS.iter().any(|name| name.to_lowercase() == w));
+            let of_month = before(2).is_some_and(|w| MONTHS.iter().any(|name| name.eq_ignore_ascii_case(w)));
             if !of_month {
                 out.push(Named { words: words[place].clone(), year: Some(year), month: None, day: None, this_year });
             }

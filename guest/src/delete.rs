@@ -5,12 +5,11 @@ use crate::capability::Host;
 use crate::check;
 use crate::draft::{Draft, commit, effect};
 use crate::get::target_record;
-use crate::id::Id;
 use crate::list::{Matching, selected};
 use crate::memory::{Change, Deletion, Erasure, Matched, Outcome, Outcomes, Reason, Selection, WriteOptions};
 use crate::record::{Record, Standing};
 use crate::types::Content;
-use crate::update::{blank, check_selection, expect_version};
+use crate::update::{blank, check_selection, each_matching, expect_version};
 
 /// Deletes memories; see `memory.delete` of the contract.
 pub fn delete(host: &impl Host, items: &[Deletion], erasure: Erasure, options: &WriteOptions) -> Result<Outcomes> {
@@ -48,16 +47,9 @@ pub fn delete_matching(
         options,
         || format!("delete-matching {selection:?} {erasure:?}"),
         |draft| {
-            let Matching { ids, remaining } = selected(draft, selection, filter.as_ref(), erasure == Erasure::Erase)?;
-            if !selection.dry_run {
-                for id in &ids {
-                    // Not the record that was matched: an earlier one of this call may have changed it.
-                    if let Some(record) = draft.record(*id)? {
-                        gone(draft, &record, erasure)?;
-                    }
-                }
-            }
-            Ok(Matched { ids: ids.into_iter().map(Id::text).collect(), remaining })
+            let Matching { ids, remaining } =
+                selected(draft, selection, filter.as_ref(), erasure == Erasure::Erase, |_| true)?;
+            each_matching(draft, selection, ids, remaining, |draft, record| gone(draft, record, erasure).map(|_| ()))
         },
     )
 }
@@ -114,7 +106,7 @@ mod tests {
             ..content(text, "ana")
         };
         let items = vec![keyed("tigerword one"), keyed("tigerword two"), content("lamb", "ana")];
-        let added = crate::add::add(host, items, &options).unwrap();
+        let added = crate::add::add(host, &items, &options).unwrap();
         added.items[0].as_ref().unwrap().item.id.clone()
     }
 
@@ -139,7 +131,7 @@ mod tests {
         let host = Fake::new();
         let id = secrets(&host, None);
         assert!(traces(&host, "tiger") > 0 && traces(&host, "Tiger") > 0);
-        delete(&host, deletion(&id), Erasure::Erase, &plain()).unwrap();
+        delete(&host, &deletion(&id), Erasure::Erase, &plain()).unwrap();
         nothing_is_left(&host);
         assert_eq!(host.entry_keys().len(), 1);
     }
@@ -148,9 +140,9 @@ mod tests {
     fn neither_does_one_that_was_deleted_before() {
         let host = Fake::new();
         let id = secrets(&host, None);
-        delete(&host, deletion(&id), Erasure::KeepHistory, &plain()).unwrap();
+        delete(&host, &deletion(&id), Erasure::KeepHistory, &plain()).unwrap();
         assert!(traces(&host, "tigerword") > 0, "the history is kept");
-        delete(&host, deletion(&id), Erasure::Erase, &plain()).unwrap();
+        delete(&host, &deletion(&id), Erasure::Erase, &plain()).unwrap();
         nothing_is_left(&host);
     }
 
@@ -168,7 +160,7 @@ mod tests {
         let host = Fake::new();
         let id = secrets(&host, None);
         let twice = [deletion(&id), deletion(&id)].concat();
-        delete(&host, twice, Erasure::Erase, &plain()).unwrap();
+        delete(&host, &twice, Erasure::Erase, &plain()).unwrap();
         nothing_is_left(&host);
     }
 }

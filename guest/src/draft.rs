@@ -10,7 +10,7 @@ use crate::id::Id;
 use crate::memory::{Change, Effect, Promise, Reason, WriteOptions};
 use crate::record::{
     HISTORY, MEMORY, PLACE, Record, Standing, Superseded, behind, deleted_place, history_key, kept_place, key_place,
-    listing_place, same_text_place, timed_place, touched_place,
+    listing_place, same_text_place, successors_place, timed_place, touched_place,
 };
 use crate::request::{self, Answer};
 use crate::scope::{FIELDS, field};
@@ -28,7 +28,7 @@ const ATTEMPTS: u32 = 64;
 /// A token has at least one byte: what is shorter than this is read whole by every model we know.
 const SHORT: usize = 250;
 /// Operations of one commit, by the contract's limits of `storage.apply`.
-pub(crate) const OPERATIONS: usize = 16_384;
+const OPERATIONS: usize = 16_384;
 
 pub(crate) struct Draft<'h, H: Host> {
     host: &'h H,
@@ -68,7 +68,14 @@ pub(crate) fn commit<H: Host, T: Answer>(
         if let Some(request) = &request {
             request.remember(&mut draft, &answer);
         }
-        if draft.is_empty() || draft.apply(options.promise, &mut embedded)? {
+        if draft.is_empty() {
+            // What the answer tells of may have been written a moment ago, and not be durable yet.
+            if options.promise != Promise::Relaxed {
+                host.sync()?;
+            }
+            return Ok(answer);
+        }
+        if draft.apply(options.promise, &mut embedded)? {
             return Ok(answer);
         }
     }
@@ -88,6 +95,20 @@ impl<'h, H: Host> Draft<'h, H> {
             entries: BTreeMap::new(),
             scrub: false,
         })
+    }
+
+    /// Whether one commit holds little more than what is there.
+    pub(crate) fn is_full(&self) -> bool {
+        let changes = self.written.len() + self.counts.len() + self.entries.len();
+        self.read.len().max(changes) > OPERATIONS - 2_000
+    }
+
+    /// Forgets everything that was to be written.
+    pub(crate) fn discard(&mut self) {
+        self.written.clear();
+        self.counts.clear();
+        self.entries.clear();
+        self.scrub = false;
     }
 
     fn is_empty(&self) -> bool {
@@ -232,16 +253,7 @@ impl<'h, H: Host> Draft<'h, H> {
                 self.delete(PLACE, key);
                 continue;
             }
-            let mut ids = many_ids(self.get(PLACE, key.clone())?.as_deref().unwrap_or_default())?;
-            ids.retain(|id| *id != after.id);
-            if joins {
-                ids.push(after.id);
-            }
-            if ids.is_empty() {
-                self.delete(PLACE, key);
-            } else {
-                self.put(PLACE, key, ids.iter().flat_map(|id| id.0).collect());
-            }
+            self.join(key, after.id, joins)?;
         }
         Ok(())
     }
@@ -270,30 +282,62 @@ impl<'h, H: Host> Draft<'h, H> {
             (true, false) => self.delete(PLACE, timed_place(after.id)),
             _ => {}
         }
-        self.put(PLACE, touched_place(scope), after.updated_at.to_le_bytes().to_vec());
+        self.put(PLACE, touched_place(scope), self.now.to_le_bytes().to_vec());
     }
 
     /// Supersedes what `after` newly supersedes, and frees what it no longer does.
     fn settle(&mut self, before: Option<&Record>, after: &Record) -> Result<Vec<Effect>> {
-        let old = before.map(|before| (before.supersedes(), before.starts()));
-        let old_targets = old.as_ref().map(|(targets, _)| &targets[..]).unwrap_or_default();
-        let targets = after.supersedes();
+        let old = before.map(Record::supersedes).unwrap_or_default();
+        let new = after.supersedes();
+        let mut targets = old.clone();
+        targets.extend(new.iter().filter(|id| !old.contains(id)));
         let mut effects = vec![];
-        for target in old_targets.iter().filter(|target| !targets.contains(target)) {
-            let Some(record) = self.record(*target)? else { continue };
-            if record.standing == Standing::Kept && record.superseded.is_some_and(|s| s.by == after.id) {
-                effects.push(self.supersede(&record, None, Change::Restored)?);
+        for target in targets {
+            if old.contains(&target) != new.contains(&target) {
+                self.succeed(target, after.id, new.contains(&target))?;
             }
-        }
-        for target in &targets {
-            let Some(record) = self.record(*target)? else { continue };
-            let wanted = Superseded { by: after.id, from: after.starts() };
-            let mine = record.superseded.is_none_or(|s| s.by == after.id);
-            if record.standing == Standing::Kept && mine && record.superseded != Some(wanted) {
-                effects.push(self.supersede(&record, Some(wanted), Change::Superseded)?);
+            let Some(record) = self.record(target)? else { continue };
+            let wanted = self.superseded(target)?;
+            if record.standing == Standing::Kept && record.superseded != wanted {
+                let change = if wanted.is_some() { Change::Superseded } else { Change::Restored };
+                effects.push(self.supersede(&record, wanted, change)?);
             }
         }
         Ok(effects)
+    }
+
+    /// Notes that one memory supersedes another, or no longer does.
+    pub(crate) fn succeed(&mut self, target: Id, by: Id, joins: bool) -> Result<()> {
+        self.join(successors_place(target), by, joins)
+    }
+
+    /// By which memory one is superseded: the one that starts first.
+    pub(crate) fn superseded(&mut self, id: Id) -> Result<Option<Superseded>> {
+        let mut first: Option<Superseded> = None;
+        for by in many_ids(self.get(PLACE, successors_place(id))?.as_deref().unwrap_or_default())? {
+            let Some(successor) = self.record(by)? else { continue };
+            let next = Superseded { by, from: successor.starts() };
+            let earlier = first.is_none_or(|first| (next.from, next.by) < (first.from, first.by));
+            if successor.supersedes().contains(&id) && earlier {
+                first = Some(next);
+            }
+        }
+        Ok(first)
+    }
+
+    /// Puts an id into a row of several, or takes it out.
+    fn join(&mut self, key: Vec<u8>, id: Id, joins: bool) -> Result<()> {
+        let mut ids = many_ids(self.get(PLACE, key.clone())?.as_deref().unwrap_or_default())?;
+        ids.retain(|there| *there != id);
+        if joins {
+            ids.push(id);
+        }
+        if ids.is_empty() {
+            self.delete(PLACE, key);
+        } else {
+            self.put(PLACE, key, ids.iter().flat_map(|id| id.0).collect());
+        }
+        Ok(())
     }
 
     fn supersede(&mut self, target: &Record, superseded: Option<Superseded>, change: Change) -> Result<Effect> {
@@ -362,11 +406,10 @@ impl<'h, H: Host> Draft<'h, H> {
                 }
             });
         }
-        if operations.len() > OPERATIONS {
-            return Err(crate::check::too_much(
-                "",
-                format!("the call makes {} changes, at most {OPERATIONS} fit one commit; split it", operations.len()),
-            ));
+        if operations.len().max(self.read.len()) > OPERATIONS {
+            let changes = operations.len().max(self.read.len());
+            let message = format!("the call makes {changes} changes, at most {OPERATIONS} fit one commit; split it");
+            return Err(crate::check::too_much("", message));
         }
         let preconditions: Vec<Precondition> = self
             .read
@@ -394,9 +437,15 @@ impl<'h, H: Host> Draft<'h, H> {
         };
         let vectors = embedded.as_ref().map(|(_, vectors)| vectors);
         let options = ApplyOptions { durability, pending, scrub: self.scrub };
-        match self.host.apply(&operations, &preconditions, vectors, options)? {
-            Applied::Committed(_) => Ok(true),
-            Applied::Conflict(_) => Ok(false),
+        match self.host.apply(&operations, &preconditions, vectors, options) {
+            Ok(Applied::Committed(_)) => Ok(true),
+            Ok(Applied::Conflict(_)) => Ok(false),
+            // Its place is one of the commit, which the caller does not know.
+            Err(Error::LimitExceeded(refusal)) => {
+                let message = format!("one commit cannot hold the call ({}); split it", refusal.message);
+                Err(crate::check::too_much("", message))
+            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -444,7 +493,7 @@ mod tests {
 
     fn add(host: &Fake, item: Content) -> Result<Added> {
         let options = AddOptions { write: plain(), comparison: Comparison::Exact, extraction: Extraction::None };
-        crate::add::add(host, vec![item], &options)
+        crate::add::add(host, &[item], &options)
     }
 
     fn keyed(text: &str) -> Content {
@@ -463,7 +512,7 @@ mod tests {
             links: None,
         };
         let target = Target::Key(ScopedKey { scope: content("", "ana").scope, key: "k".to_owned() });
-        crate::update::update(host, vec![Edit { target, patch, expect_version: None }], &plain())
+        crate::update::update(host, &[Edit { target, patch, expect_version: None }], &plain())
     }
 
     fn meanwhile(host: &Fake, write: impl Fn(&Fake) + 'static) {

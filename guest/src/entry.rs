@@ -66,9 +66,19 @@ pub(crate) fn admission(eyes: &Eyes) -> Vec<Vec<Condition>> {
     }
     if !eyes.including.contains(Including::OUTDATED) {
         let at = || Value::Number(number(eyes.valid_at));
-        out.push(never("valid_from", Test::Above(at())));
-        out.push(never("valid_to", Test::AtMost(at())));
-        out.push(never(SUPERSEDED_FROM, Test::AtMost(at())));
+        let outdated = [
+            never("valid_from", Test::Above(at())),
+            never("valid_to", Test::AtMost(at())),
+            never(SUPERSEDED_FROM, Test::AtMost(at())),
+        ];
+        out.extend(outdated.map(|mut clause| {
+            // What has expired is expired first, and shown as that.
+            if eyes.including.contains(Including::EXPIRED) {
+                let test = Test::AtMost(Value::Number(number(eyes.now)));
+                clause.push(Condition { field: "expires_at".to_owned(), test, negated: false });
+            }
+            clause
+        }));
     }
     out
 }

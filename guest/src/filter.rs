@@ -700,7 +700,7 @@ mod tests {
         ] {
             check("{}", filter, expected);
         }
-        let wide = format!(r#"{{"OR":[{}]}}"#, vec![r#"{"user":"a","kind":"b"}"#; 12].join(","));
+        let wide = format!(r#"{{"OR":[{}]}}"#, [r#"{"user":"a","kind":"b"}"#; 12].join(","));
         assert_eq!(
             Filter::parse(&wide, "").unwrap().conditions(),
             None,

@@ -95,6 +95,7 @@ pub(crate) fn selected<H: Host>(
     selection: &Selection,
     filter: Option<&Filter>,
     deleted: bool,
+    changes: impl Fn(&Record) -> bool,
 ) -> Result<Matching> {
     let mut found = vec![];
     let mut remaining = 0;
@@ -106,7 +107,7 @@ pub(crate) fn selected<H: Host>(
             Standing::Deleted => deleted,
             Standing::Erased => false,
         };
-        if wanted && filter.is_none_or(|filter| filter.admits(&record)) {
+        if wanted && filter.is_none_or(|filter| filter.admits(&record)) && changes(&record) {
             let size = check::size(&record.content);
             if found.len() < most && (found.is_empty() || bytes + size <= ONE_COMMIT_BYTES) {
                 bytes += size;

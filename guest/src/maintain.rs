@@ -33,11 +33,12 @@ pub fn maintain(host: &impl Host, chores: Chores, limit: u32) -> Result<Maintain
             }
             Ok(true)
         })?;
-        let (mut purged, mut remaining) = (0, 0);
+        let (mut purged, mut remaining, mut bytes) = (0, 0, 0);
         for id in expired {
-            if purged == limit {
+            if purged == limit || draft.is_full() || bytes > check::CALL {
                 remaining += 1;
             } else if let Some(record) = draft.record(id)? {
+                bytes += check::size(&record.content);
                 gone(draft, &record, Erasure::Erase)?;
                 purged += 1;
             }

@@ -9,6 +9,9 @@ use crate::memory::{Part, Pipeline, Tuning};
 use crate::text::fold;
 use crate::types::{Error, Timestamp};
 
+/// More than any weight or constant means.
+const MOST: f32 = 1_000.0;
+
 /// The constants of one search, all there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Constants {
@@ -59,9 +62,6 @@ impl Constants {
         let within = |name: &str, value: Option<f32>, default: f32, most: f32| match value {
             None => Ok(default),
             Some(value) if (0.0..=most).contains(&value) => Ok(value),
-            Some(value) if most.to_bits() == f32::MAX.to_bits() => {
-                Err(invalid(format!("{place}.{name}"), format!("{value} is not at least 0")))
-            }
             Some(value) => Err(invalid(format!("{place}.{name}"), format!("{value} is not within 0 and {most}"))),
         };
         let candidates = match tuning.candidates {
@@ -73,15 +73,15 @@ impl Constants {
         };
         Ok(Constants {
             dense: within("dense", tuning.dense, 0.6, 1.0)?,
-            k1: within("k1", tuning.k1, 0.9, f32::MAX)?,
+            k1: within("k1", tuning.k1, 0.9, MOST)?,
             b: within("b", tuning.b, 0.4, 1.0)?,
-            actor: within("actor", tuning.actor, 0.15, f32::MAX)?,
-            date: within("date", tuning.date, 0.15, f32::MAX)?,
-            neighbours: within("neighbours", tuning.neighbours, 0.3, f32::MAX)?,
-            run: within("run", tuning.run, 0.4, f32::MAX)?,
-            late: within("late", tuning.late, 0.75, f32::MAX)?,
-            question: within("question", tuning.question, 0.0, f32::MAX)?,
-            recency: within("recency", tuning.recency, 0.0, f32::MAX)?,
+            actor: within("actor", tuning.actor, 0.15, MOST)?,
+            date: within("date", tuning.date, 0.15, MOST)?,
+            neighbours: within("neighbours", tuning.neighbours, 0.3, MOST)?,
+            run: within("run", tuning.run, 0.4, MOST)?,
+            late: within("late", tuning.late, 0.75, MOST)?,
+            question: within("question", tuning.question, 0.0, MOST)?,
+            recency: within("recency", tuning.recency, 0.0, MOST)?,
             mask_share: within("mask-share", tuning.mask_share, 0.15, 1.0)?,
             mask_floor: tuning.mask_floor.unwrap_or(10),
             candidates: candidates.max(limit),

@@ -61,13 +61,19 @@ impl Record {
         targets.filter_map(|link| Id::parse(&link.target)).filter(|target| *target != self.id).collect()
     }
 
-    /// Whether the state depends on the time of the reader.
+    /// Whether time alone changes something: the state that a reader sees, or what is to be purged.
     pub(crate) fn timed(&self) -> bool {
-        self.standing == Standing::Kept
-            && (self.superseded.is_some()
-                || self.content.valid_from.is_some()
-                || self.content.valid_to.is_some()
-                || self.content.expires_at.is_some())
+        let expires = self.content.expires_at.is_some();
+        match self.standing {
+            Standing::Kept => {
+                expires
+                    || self.superseded.is_some()
+                    || self.content.valid_from.is_some()
+                    || self.content.valid_to.is_some()
+            }
+            Standing::Deleted => expires,
+            Standing::Erased => false,
+        }
     }
 
     /// As the contract shows it.
@@ -239,7 +245,12 @@ pub(crate) fn touched_place(of: &Scope) -> Vec<u8> {
     prefixed(b'u', of)
 }
 
-/// Memories whose state depends on the time of the reader → nothing.
+/// The memories that supersede one → ids, 16 bytes each.
+pub(crate) fn successors_place(of: Id) -> Vec<u8> {
+    [b"s", &of.0[..]].concat()
+}
+
+/// Memories that time alone changes → nothing.
 pub(crate) fn timed_place(id: Id) -> Vec<u8> {
     [b"t", &id.0[..]].concat()
 }

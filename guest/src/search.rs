@@ -10,12 +10,12 @@ use crate::id::Id;
 use crate::index::{Candidates, Corpus, Probe, Token};
 use crate::list::walk;
 use crate::memory::{
-    ContextRequest, Doubt, Explanation, Found, Hit, Pack, Query, RawScores, Target, TermShare, Trace, Verdict,
+    ContextRequest, Doubt, Explanation, Found, Hit, Pack, Part, Query, RawScores, Target, TermShare, Trace, Verdict,
 };
 use crate::rank::{Bounds, Constants, Ranked, Wanted, parts, rank};
 use crate::record::{MEMORY, Record};
-use crate::text::{fold, names, passages};
-use crate::types::{Error, Memory};
+use crate::text::{fold, names_folded, passages};
+use crate::types::{Error, Memory, Relation};
 use crate::view::Eyes;
 
 /// Finds memories; see `memory.search` of the contract.
@@ -100,9 +100,11 @@ impl<'q> Asked<'q> {
             return Err(Error::Unavailable("deleted memories are not in the index; list shows them".to_owned()));
         }
         if let Some(minimum) = query.minimum {
-            let finite = |score: Option<f32>| score.is_none_or(f32::is_finite);
-            if !finite(minimum.dense) || !finite(minimum.lexical) {
-                return Err(invalid(format!("{place}.minimum"), "a smallest score must be a number"));
+            if minimum.dense.is_some_and(|least| !(-1.0..=1.0).contains(&least)) {
+                return Err(invalid(format!("{place}.minimum.dense"), "a cosine lies within -1 and 1"));
+            }
+            if minimum.lexical.is_some_and(|least| !(least > 0.0 && least.is_finite())) {
+                return Err(invalid(format!("{place}.minimum.lexical"), "a smallest BM25 score lies above 0"));
             }
         }
         if query.diversity.is_some_and(|d| d.per_run > 0 || d.spread != 0.0) {
@@ -137,7 +139,8 @@ fn understand(host: &impl Host, model: bool, asked: &mut [(usize, Asked<'_>)]) -
         terms.sort_unstable();
         terms.dedup();
         let corpus = host.statistics(&one.query.scope, &terms)?;
-        let mut named = corpus.actors.iter().filter(|actor| names(&one.query.text, actor));
+        let folded = fold(&one.query.text);
+        let mut named = corpus.actors.iter().filter(|actor| names_folded(&folded, actor));
         one.wanted.actor = match (named.next(), named.next()) {
             (Some(actor), None) => Some(fold(actor)),
             _ => None,
@@ -279,10 +282,15 @@ fn answer(snapshot: &impl Snapshot, model: bool, one: &Asked<'_>, found: Candida
                     parts: parts(&one.wanted, &bounds, &ranked.candidate),
                     terms: term_shares(&ranked.candidate.terms),
                 });
-                hits.push(hit(ranked, memory, explanation));
+                if let Some(there) = hits.iter_mut().find(|there| says_the_same(&there.memory, &memory)) {
+                    there.folded.push(memory.id);
+                } else {
+                    hits.push(hit(ranked, memory, explanation));
+                }
             }
         }
     }
+    demote(&mut hits);
     let trace = query.explain.then(|| Trace {
         dense_text: one.dense_text.clone(),
         dates: one.wanted.dates.iter().map(|date| (date.words.clone(), date.span().0, date.span().1)).collect(),
@@ -297,6 +305,39 @@ fn answer(snapshot: &impl Snapshot, model: bool, one: &Asked<'_>, found: Candida
         pending: if model { pending } else { admitted },
         trace,
     })
+}
+
+/// Whether one of two memories is linked to the other as its duplicate.
+fn says_the_same(a: &Memory, b: &Memory) -> bool {
+    let says = |from: &Memory, to: &Memory| {
+        from.content.links.iter().any(|link| link.relation == Relation::Duplicates && link.target == to.id)
+    };
+    says(a, b) || says(b, a)
+}
+
+/// Puts each memory that another one in the answer may supersede directly behind that one.
+fn demote(hits: &mut Vec<Hit>) {
+    let pairs: Vec<(String, String)> = hits
+        .iter()
+        .flat_map(|newer| {
+            let links = newer.memory.content.links.iter().filter(|link| link.relation == Relation::MaySupersede);
+            links.map(|link| (newer.memory.id.clone(), link.target.clone()))
+        })
+        .collect();
+    // Each pair once, so that two that name each other do not go back and forth.
+    for (newer, older) in pairs {
+        let place = |id: &str| hits.iter().position(|hit| hit.memory.id == id);
+        let (Some(newer), Some(older)) = (place(&newer), place(&older)) else { continue };
+        if older < newer {
+            let mut hit = hits.remove(older);
+            let difference = hits[newer - 1].score - hit.score;
+            hit.score += difference;
+            if let Some(explanation) = &mut hit.explanation {
+                explanation.parts.push(Part { name: "superseded".to_owned(), value: 1.0, share: difference });
+            }
+            hits.insert(newer, hit);
+        }
+    }
 }
 
 /// Whether a candidate reaches one of the smallest raw scores that were given.

@@ -15,6 +15,9 @@ use crate::view::Eyes;
 pub fn stats(host: &impl Host, scope: &Scope) -> Result<Statistics> {
     check::scope("scope", scope)?;
     let eyes = Eyes::all_kept(host.now());
+    // Before the snapshot of this call, which would be the oldest where no other is open.
+    let usage = host.usage()?;
+    let progress = host.progress(0)?;
     let snapshot = host.snapshot()?;
     let (kept, deleted) = kept_and_deleted(&snapshot, scope)?;
     let (mut outdated, mut expired) = (0, 0);
@@ -28,8 +31,6 @@ pub fn stats(host: &impl Host, scope: &Scope) -> Result<Statistics> {
         }
         Ok(true)
     })?;
-    let progress = host.progress(0)?;
-    let usage = host.usage()?;
     let model = match host.info() {
         Ok(model) => Some(Model { name: model.name, fingerprint: model.fingerprint }),
         Err(Error::Unavailable(_)) => None,

@@ -41,7 +41,12 @@ pub(crate) fn indexed(content: &Content, passage: &str) -> String {
 
 /// Whether a text names someone: the name as whole words, in any case.
 pub(crate) fn names(text: &str, name: &str) -> bool {
-    let (text, name) = (fold(text), fold(name));
+    names_folded(&fold(text), name)
+}
+
+/// As [`names`], for a text that is folded.
+pub(crate) fn names_folded(text: &str, name: &str) -> bool {
+    let name = fold(name);
     let bounded = |place: usize| {
         let before = text[..place].chars().next_back();
         let after = text[place + name.len()..].chars().next();

@@ -57,16 +57,15 @@ pub fn update_matching(
         options,
         || format!("update-matching {selection:?} {patch:?}"),
         |draft| {
-            let Matching { ids, remaining } = selected(draft, selection, filter.as_ref(), false)?;
-            if !selection.dry_run {
-                for id in &ids {
-                    // Not the record that was matched: an earlier one of this call may have changed it.
-                    if let Some(before) = draft.record(*id)? {
-                        patched(draft, &before, patch, "patch")??;
-                    }
-                }
-            }
-            Ok(Matched { ids: ids.into_iter().map(Id::text).collect(), remaining })
+            // What the patch leaves as it is does not match: each call goes on where the one before ended. Where it cannot
+            // be applied, the error has to show.
+            let changes = |record: &Record| {
+                apply_patch(&record.content, patch, "patch").map_or(true, |new| new != record.content)
+            };
+            let Matching { ids, remaining } = selected(draft, selection, filter.as_ref(), false, changes)?;
+            each_matching(draft, selection, ids, remaining, |draft, before| {
+                patched(draft, before, patch, "patch")?.map(|_| ())
+            })
         },
     )
 }
@@ -80,6 +79,32 @@ pub(crate) fn check_selection(selection: &Selection) -> Result<Option<Filter>> {
         return Err(check::invalid("selection", "a selection needs a field of the scope or a filter"));
     }
     Ok(filter)
+}
+
+/// Changes what matches, as much of it as one commit holds; a dry run does the same and keeps nothing.
+pub(crate) fn each_matching<H: Host>(
+    draft: &mut Draft<'_, H>,
+    selection: &Selection,
+    matching: Vec<Id>,
+    mut remaining: u32,
+    mut change: impl FnMut(&mut Draft<'_, H>, &Record) -> Result<()>,
+) -> Result<Matched> {
+    let mut ids = vec![];
+    for id in matching {
+        if draft.is_full() {
+            remaining += 1;
+            continue;
+        }
+        // Not the record that was matched: an earlier one of this call may have changed it.
+        if let Some(record) = draft.record(id)? {
+            change(draft, &record)?;
+        }
+        ids.push(id.text());
+    }
+    if selection.dry_run {
+        draft.discard();
+    }
+    Ok(Matched { ids, remaining })
 }
 
 /// Brings back earlier versions; see `memory.restore`.
@@ -135,6 +160,7 @@ fn restored<H: Host>(draft: &mut Draft<'_, H>, found: Found, item: &Restoration)
         similarity: None,
         updated_at: draft.now,
         standing: Standing::Kept,
+        superseded: draft.superseded(before.id)?,
         content,
         ..before.clone()
     };

@@ -138,10 +138,16 @@ impl Engine {
         self.embedder().map(Embedder::info)
     }
 
-    /// Begins to load the model, which otherwise the first call that needs it does.
+    /// Begins to load the model, which otherwise the first call that needs it does. Vectors that an earlier process left
+    /// owing are then computed in the background.
     pub fn prepare_model(&self) {
         if let Some(embedder) = self.embedder() {
             embedder.prepare();
+            let capabilities = self.instances.capabilities();
+            let room = self.instances.room();
+            if room.index().pending() > 0 {
+                room.pay(&capabilities.records, &capabilities.writer, embedder);
+            }
         }
     }
 
@@ -195,7 +201,7 @@ impl Engine {
 
     /// The indexes as the changelog alone makes them.
     fn replayed(&self, dimensions: usize, head: Seq) -> Result<Index> {
-        let snapshot = self.instances.capabilities().records.snapshot()?;
+        let snapshot = self.instances.capabilities().records.long_snapshot()?;
         let index = Index::new(dimensions);
         while index.absorbed() < head {
             let changes = snapshot.changes(self.instances.room().tenant, index.absorbed(), 1_000)?;
@@ -211,7 +217,7 @@ impl Engine {
 
     /// Every memory that is not deleted has an entry with its text, and there is no entry beside.
     async fn compare_records(&self, found: &mut Vec<String>) -> Result<()> {
-        let snapshot = self.instances.capabilities().records.snapshot()?;
+        let snapshot = self.instances.capabilities().records.long_snapshot()?;
         let tenant = self.instances.room().tenant;
         let mut entries = BTreeSet::new();
         let mut after: Option<String> = None;

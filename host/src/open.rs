@@ -8,7 +8,7 @@ use crate::system::{Platform, System};
 use crate::writer::Writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +81,9 @@ impl Options {
     /// Opens the store in a directory, or makes one there. Inside a tokio runtime, on whose threads calls wait.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<Engine, OpenError> {
         let options = OpenOptions { wait: self.wait, holder: self.holder.clone(), cache_bytes: CACHE_BYTES };
+        let begun = Instant::now();
         let store = Store::open(directory.as_ref(), &options)?;
+        tracing::debug!(ms = milliseconds(begun), "store ready");
         self.on(store)
     }
 
@@ -110,10 +112,14 @@ impl Options {
         let absorbing = rooms.clone();
         let writer = Writer::start(records.clone(), move |tenant, seq, changes| absorbing.absorb(tenant, seq, changes));
         let tenant = records.tenant(&self.tenant)?;
+        let begun = Instant::now();
         let room = rooms.room(tenant)?;
+        tracing::debug!(ms = milliseconds(begun), "indexes ready");
         let capabilities = Capabilities { records, writer, rooms, embedder, system: self.system };
         let cache = self.cache.filter(|directory| private(directory));
+        let begun = Instant::now();
         let machine = Machine::new(Arc::new(capabilities), cache, self.deadline)?;
+        tracing::debug!(ms = milliseconds(begun), "component ready");
         Ok(Engine::new(Arc::new(machine).instances(room)))
     }
 }
@@ -126,6 +132,11 @@ fn start(info: ModelInfo, encoder: Arc<dyn Encoder>) -> Embedder {
 fn resolved(name: Option<&str>, search: &[PathBuf]) -> Result<Embedder, EmbedError> {
     let model = embedder::resolve(name, search)?;
     Ok(start(model.info(), model.encoder()))
+}
+
+/// How long something took that began then. `bench start` reads these from the messages.
+fn milliseconds(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e3
 }
 
 /// Makes the directory, for this user alone: compiled code that others could write would be run as ours.

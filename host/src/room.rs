@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// Entries read in one go while an index is rebuilt.
 const CHUNK: usize = 1_000;
-/// Owed texts embedded together.
-const OWED: usize = 512;
+/// Owed entries, and texts, embedded together.
+const OWED: (usize, usize) = (512, 4_096);
 
 /// The rooms of all tenants that were asked for.
 pub(crate) struct Rooms {
@@ -62,7 +62,7 @@ impl Rooms {
 
     /// Builds an index from what the store holds, and tells up to which position.
     pub(crate) fn build(&self, tenant: Tenant) -> Result<(Index, Seq), StoreError> {
-        let snapshot = self.store.snapshot()?;
+        let snapshot = self.store.long_snapshot()?;
         let head = snapshot.head(tenant)?;
         let index = Index::new(self.dimensions);
         let mut after: Option<String> = None;
@@ -70,11 +70,9 @@ impl Rooms {
             let entries = snapshot.entries(tenant, after.as_deref(), CHUNK)?;
             let Some(last) = entries.last() else { break };
             after = Some(last.entry.key.clone());
-            index.absorb(head, entries.into_iter().map(|entry| Change::Put(Box::new(entry))).collect());
+            index.fill(head, entries.into_iter().map(|entry| Change::Put(Box::new(entry))).collect());
         }
-        if index.absorbed() != head {
-            index.absorb(head, vec![]);
-        }
+        index.absorb(head, vec![]);
         Ok((index, head))
     }
 
@@ -112,7 +110,7 @@ impl Rooms {
 
     /// Replays the changelog from where the index stands.
     fn catch_up(&self, room: &Room, index: &Index) -> Result<(), StoreError> {
-        let snapshot: Snapshot = self.store.snapshot()?;
+        let snapshot: Snapshot = self.store.long_snapshot()?;
         loop {
             let changes = snapshot.changes(room.tenant, index.absorbed(), CHUNK)?;
             if changes.is_empty() {
@@ -141,10 +139,10 @@ impl Room {
         let head = store.usage(self.tenant)?.head;
         loop {
             let index = self.index();
-            let (at, seen) = (index.absorbed(), index.progress());
-            if (seen.pending == 0 && at >= head) || Instant::now() >= deadline {
+            let (at, pending) = (index.absorbed(), index.pending());
+            if (pending == 0 && at >= head) || Instant::now() >= deadline {
                 // Nothing of an index is on disk.
-                return Ok(Progress { entries: seen.entries, pending: seen.pending, absorbed: at.0, bytes: 0 });
+                return Ok(Progress { entries: index.len(), pending, absorbed: at.0, bytes: 0 });
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -170,6 +168,8 @@ impl Room {
                             return;
                         }
                     }
+                    // The store is closed: what is owed waits for the next start.
+                    Err(error) if matches!(error.downcast_ref(), Some(StoreError::Closed { .. })) => return,
                     Err(error) => {
                         tracing::warn!("vectors stay owed: {error:#}");
                         tokio::time::sleep(pause).await;
@@ -182,20 +182,35 @@ impl Room {
 
     /// Whether there was something to pay.
     async fn pay_some(&self, store: &Store, writer: &Writer, embedder: &Embedder) -> anyhow::Result<bool> {
-        let owed = store.snapshot()?.owed(self.tenant, OWED)?;
+        let mut owed = store.snapshot()?.owed(self.tenant, OWED.0)?;
+        let mut texts = 0;
+        owed.retain(|debt| {
+            let fits = texts == 0 || texts + debt.texts.len() <= OWED.1;
+            texts += if fits { debt.texts.len() } else { 0 };
+            fits
+        });
         if owed.is_empty() {
             return Ok(false);
         }
-        let texts: Vec<String> = owed.iter().flat_map(|o| o.texts.iter().map(|(_, text)| text.clone())).collect();
+        let texts: Vec<String> = owed.iter().flat_map(|debt| debt.texts.iter().map(|(_, text)| text.clone())).collect();
         let mut pending = embedder.embed(texts, Purpose::Document, Lane::Background).into_iter();
         let mut paid = vec![];
+        let mut failed = None;
         for debt in owed {
             let mut vectors = vec![];
             for (passage, text) in debt.texts {
-                let vector = pending.next().expect("one a text").wait().await?;
-                vectors.push((passage, text, vector));
+                match pending.next().expect("one a text").wait().await {
+                    Ok(vector) => vectors.push((passage, text, vector)),
+                    Err(error) => failed = Some(error),
+                }
             }
-            paid.push(Paid { key: debt.key, vectors });
+            if !vectors.is_empty() {
+                paid.push(Paid { key: debt.key, vectors });
+            }
+        }
+        // What could be computed is kept, whatever became of the rest.
+        if let (true, Some(error)) = (paid.is_empty(), failed) {
+            return Err(error.into());
         }
         writer.pay(self.tenant, paid).await?;
         Ok(true)

@@ -28,6 +28,8 @@ type Answer<T> = wasmtime::Result<Result<T, Error>>;
 const TEXTS: (usize, usize) = (65_536, 32 << 20);
 const ANALYSED: (usize, usize) = (4_096, 16 << 20);
 const RANDOM: u32 = 16 << 10;
+/// Texts of a write that overtake large batches.
+const FEW: usize = 16;
 
 fn within(what: &str, texts: &[String], (count, bytes): (usize, usize)) -> Result<(), Error> {
     let sum: usize = texts.iter().map(String::len).sum();
@@ -57,8 +59,11 @@ impl Ctx {
         Ok(self.table.push(Vectors(vectors))?)
     }
 
+    /// Has what is owed computed, now that the model is needed anyway.
     fn pay(&self) {
-        if let Some(embedder) = &self.capabilities.embedder {
+        if let Some(embedder) = &self.capabilities.embedder
+            && self.room.index().pending() > 0
+        {
             self.room.pay(&self.capabilities.records, &self.capabilities.writer, embedder);
         }
     }
@@ -161,10 +166,12 @@ impl embedding::Host for Ctx {
         if token_vectors {
             return Ok(Err(Error::Unavailable("token vectors come later".to_owned())));
         }
-        let lane = if purpose == Purpose::Query { Lane::Interactive } else { Lane::Background };
+        let few = purpose == Purpose::Query || texts.len() <= FEW;
+        let lane = if few { Lane::Interactive } else { Lane::Background };
         match self.embedder() {
             Ok(embedder) => {
                 let pending = embedder.embed(texts, purpose, lane);
+                self.pay();
                 Ok(Ok(self.push(pending)?))
             }
             Err(error) => Ok(Err(error)),
@@ -223,7 +230,7 @@ impl index::Host for Ctx {
     }
 
     async fn status(&mut self, wait_ms: u32) -> Answer<Progress> {
-        if wait_ms > 0 && self.room.index().progress().pending > 0 {
+        if wait_ms > 0 {
             self.pay();
         }
         Ok(io(self.room.progress(&self.capabilities.records, Duration::from_millis(wait_ms.into())).await))

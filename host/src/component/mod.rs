@@ -41,6 +41,8 @@ const CALLS: usize = 256;
 const MEMORY: usize = 512 << 20;
 /// An instance that grew past this is not kept.
 const KEPT: usize = 16 << 20;
+/// Instances that wait for the next call.
+const IDLE: usize = 32;
 /// How long the guest computes before others get their turn.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -96,9 +98,16 @@ struct Limits {
     memory: usize,
 }
 
+/// A call needs more than [`MEMORY`].
+#[derive(Debug, thiserror::Error)]
+#[error("the call needs more than {} MiB; ask for fewer or smaller items", MEMORY >> 20)]
+struct TooMuchMemory;
+
 impl ResourceLimiter for Limits {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        wasmtime::ensure!(desired <= MEMORY, "a call needs more than {MEMORY} bytes of memory");
+        if desired > MEMORY {
+            return Err(TooMuchMemory.into());
+        }
         self.memory = desired;
         Ok(true)
     }
@@ -194,20 +203,19 @@ impl Instances {
         &self,
         call: impl AsyncFnOnce(&verbs::Guest, &mut Store<Ctx>) -> wasmtime::Result<Result<T, Error>>,
     ) -> Result<T, Error> {
-        let _permit = self.machine.calls.acquire().await.map_err(|_| Error::Unavailable("the engine is closed".into()))?;
-        let mut instance = self.instance().await.map_err(|error| Error::Internal(format!("{error:#}")))?;
-        let work = call(instance.engine.cairn_memory_memory(), &mut instance.store);
-        match tokio::time::timeout(self.machine.deadline, work).await {
-            Err(_) => Err(Error::Timeout),
-            Ok(Err(trap)) => {
-                tracing::error!("a call ended in a trap: {trap:#}");
-                Err(Error::Internal(format!("the call ended in a trap: {}", trap.root_cause())))
+        let work = async {
+            let permit = self.machine.calls.acquire().await;
+            let _permit = permit.map_err(|_| Error::Unavailable("the engine is closed".to_owned()))?;
+            let mut instance = self.instance().await.map_err(|error| Error::Internal(format!("{error:#}")))?;
+            match call(instance.engine.cairn_memory_memory(), &mut instance.store).await {
+                Ok(answer) => {
+                    self.keep(instance);
+                    answer
+                }
+                Err(trap) => Err(trapped(&trap)),
             }
-            Ok(Ok(answer)) => {
-                self.keep(instance);
-                answer
-            }
-        }
+        };
+        tokio::time::timeout(self.machine.deadline, work).await.unwrap_or(Err(Error::Timeout))
     }
 
     async fn instance(&self) -> wasmtime::Result<Instance> {
@@ -241,10 +249,20 @@ impl Instances {
             tracing::warn!("an instance kept handles and was dropped");
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if clean && !grown && idle.len() < CALLS {
+        if clean && !grown && idle.len() < IDLE {
             idle.push(instance);
         }
     }
+}
+
+/// What the caller is told of a call that did not come to its end.
+fn trapped(trap: &wasmtime::Error) -> Error {
+    if let Some(too_much) = trap.downcast_ref::<TooMuchMemory>() {
+        let refusal = contract::types::Refusal { place: String::new(), message: too_much.to_string() };
+        return Error::LimitExceeded(refusal);
+    }
+    tracing::error!("a call ended in a trap: {trap:#}");
+    Error::Internal(format!("the call ended in a trap: {}", trap.root_cause()))
 }
 
 /// One function a verb, as in the contract: what goes in is what the guest gets.

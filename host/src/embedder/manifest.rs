@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -238,8 +239,10 @@ struct ModelEncoder {
 impl ModelEncoder {
     fn splitter(&self) -> Result<&TextSplitter, EmbedError> {
         let splitter = self.splitter.get_or_init(|| {
+            let begun = Instant::now();
             let json = self.model.file("tokenizer", TOKENIZER)?;
             let splitter = TextSplitter::new(&json, self.model.manifest.max_tokens);
+            tracing::debug!(ms = begun.elapsed().as_secs_f64() * 1e3, "tokenizer ready");
             splitter.map_err(|reason| self.model.source.refused("tokenizer", reason))
         });
         splitter.as_ref().map_err(Clone::clone)
@@ -247,9 +250,11 @@ impl ModelEncoder {
 
     fn graph(&self) -> Result<&Graph, EmbedError> {
         let graph = self.graph.get_or_init(|| {
+            let begun = Instant::now();
             let onnx = self.model.file("weights", WEIGHTS)?;
             let manifest = &self.model.manifest;
             let graph = Graph::new(&onnx, manifest.pooling, manifest.dimensions);
+            tracing::debug!(ms = begun.elapsed().as_secs_f64() * 1e3, "model ready");
             graph.map_err(|reason| self.model.source.refused("weights", reason))
         });
         graph.as_ref().map_err(Clone::clone)

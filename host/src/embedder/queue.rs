@@ -23,9 +23,9 @@ const BACKGROUND_EVERY: u64 = 4;
 /// Who waits for a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Somebody now: queries, and writes whose answer needs the vector.
+    /// Somebody who wants one answer: queries, and writes of a few texts.
     Interactive,
-    /// Nobody in particular: owed vectors, imports.
+    /// Much at once: imports, owed vectors.
     Background,
 }
 

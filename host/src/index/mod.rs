@@ -75,6 +75,30 @@ impl Index {
         Shared::build_graph_if_due(&self.shared);
     }
 
+    /// As [`Index::absorb`], for an index that is being filled from the store: no graph is begun before all is there.
+    pub fn fill(&self, seq: Seq, changes: Vec<Change>) {
+        let changes = Prepared::all(changes);
+        self.shared.write().absorb(seq, changes);
+    }
+
+    /// Entries.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        entries::count(self.shared.read().entries.len())
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Entries that a vector is owed to.
+    #[must_use]
+    pub fn pending(&self) -> u32 {
+        self.shared.read().owed
+    }
+
     /// Position of the last commit that was taken in.
     #[must_use]
     pub fn absorbed(&self) -> Seq {

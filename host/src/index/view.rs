@@ -49,7 +49,7 @@ pub(super) struct View {
     pub(super) dense: Dense,
     rows: Vec<Row>,
     dead: usize,
-    /// Passages whose vector is owed.
+    /// Entries that a vector is owed to.
     pub(super) owed: u32,
 }
 
@@ -181,7 +181,7 @@ impl View {
         let has_vector = |row: &u32| self.rows[*row as usize].place != NONE;
         let vectors = count(rows.clone().filter(has_vector).count());
         let owed = count(stored.owed.iter().filter(|owed| **owed).count());
-        self.owed = self.owed - owed_before + owed;
+        self.owed = self.owed - u32::from(owed_before > 0) + u32::from(owed > 0);
         let entry = self.entries.get_mut(slot);
         (entry.first_row, entry.rows) = (rows.start, count(rows.len()));
         (entry.vectors, entry.owed) = (vectors, owed);
@@ -190,7 +190,7 @@ impl View {
 
     fn delete(&mut self, key: &str) {
         if let Some(entry) = self.entries.remove(key) {
-            self.owed -= entry.owed;
+            self.owed -= u32::from(entry.owed > 0);
             entry.rows().for_each(|row| self.kill(row));
         }
     }

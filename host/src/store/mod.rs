@@ -359,6 +359,11 @@ impl Store {
         self.snapshot_of_life(SNAPSHOT_LIFE)
     }
 
+    /// One consistent state for the host's own work, however long that takes.
+    pub(crate) fn long_snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.snapshot_of_life(Duration::MAX)
+    }
+
     fn snapshot_of_life(&self, life: Duration) -> Result<Snapshot, StoreError> {
         let reading = self.0.tables.read()?;
         let since = Instant::now();
@@ -422,12 +427,20 @@ impl Store {
     }
 }
 
+/// Makes a directory and those above it, each name synced in the one above.
 fn make_directory(directory: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = directory.ancestors().take_while(|above| !above.exists()).collect();
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
+    builder.create(directory)?;
+    for made in missing {
+        if let Some(above) = made.parent().filter(|above| !above.as_os_str().is_empty()) {
+            sync_directory(above)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the name of a new file survive a power cut.
@@ -532,7 +545,7 @@ impl Snapshot {
         for (place, key) in keys.iter().enumerate() {
             draft::check_key(&format!("keys[{place}]"), key)?;
         }
-        keys.iter().map(|key| reading.get(&table, &row(tenant, key))).collect()
+        reading.get_all(&table, keys.iter().map(|key| row(tenant, key)))
     }
 
     /// The pairs of a range, up to its limit and 4 MiB.

@@ -246,6 +246,18 @@ impl Reading {
         })
     }
 
+    /// As [`Reading::get`] for each key, in order.
+    pub(super) fn get_all(
+        &self,
+        table: &str,
+        keys: impl Iterator<Item = Vec<u8>>,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        guarded("read", &self.path, &self.failed, || {
+            let Some(table) = self.table(table)? else { return Ok(keys.map(|_| None).collect()) };
+            keys.map(|key| Ok(table.get(key.as_slice())?.map(|value| value.value().to_vec()))).collect()
+        })
+    }
+
     /// Calls `visit` with each key and value until it answers false or an error.
     pub(super) fn scan(
         &self,
