@@ -1,10 +1,157 @@
+//! `cairn bench`: how fast this machine does what the engine does. Each bench works on stores of its own, proves what it
+//! measured, and prints only figures of its own run. May reach below the engine; nothing else depends on it.
+mod agentmem;
+mod embed;
+mod search;
+mod start;
+
+mod facts;
+mod known;
+mod machine;
+mod measure;
+mod report;
+mod site;
+mod workload;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+
+use report::Report;
+use site::Site;
+
 /// What `cairn bench` takes beside the name.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
+    /// One object a line instead of a table.
     #[arg(skip)]
     pub json: bool,
-    /// Memories to load, as JSONL
+    /// Memories to load, one JSON object a line [default: 1,000 facts of our own]
     #[arg(long, value_name = "FILE")]
-    pub memories: Option<std::path::PathBuf>,
+    pub memories: Option<PathBuf>,
+    /// Queries to ask, one JSON object a line [default: 300 of our own]
+    #[arg(long, value_name = "FILE")]
+    pub queries: Option<PathBuf>,
+    /// Texts to embed, one a line [default: 256 of the facts]
+    #[arg(long, value_name = "FILE")]
+    pub texts: Option<PathBuf>,
+    /// How often each case runs [default: 5, short ones 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeats: Option<u32>,
+    /// With the cache of contents; figures without it are those that count
+    #[arg(long)]
+    pub cached: bool,
+    /// Only these cases, with commas between them
+    #[arg(long, value_name = "CASES", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Where the stores are made, on a real disk [default: beside the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
-pub fn run(_: &str, _: BenchArgs) -> anyhow::Result<()> { todo!() }
+
+impl BenchArgs {
+    fn repeats(&self, usual: u32) -> u32 {
+        self.repeats.unwrap_or(usual)
+    }
+
+    fn wants(&self, case: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|wanted| wanted == case)
+    }
+
+    /// Fails where `--only` names what is none of the cases.
+    fn check(&self, cases: &[&str]) -> anyhow::Result<()> {
+        match self.only.iter().find(|wanted| !cases.contains(&wanted.as_str())) {
+            Some(unknown) => bail!("no case {unknown:?}; there are {}", cases.join(", ")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A bench: its cases, what it measures in one line, and how.
+struct Bench {
+    name: &'static str,
+    measures: &'static str,
+    cases: fn() -> Vec<&'static str>,
+    run: fn(&Site, &Report, &BenchArgs) -> anyhow::Result<()>,
+}
+
+static BENCHES: [Bench; 4] = [
+    Bench {
+        name: "agentmem",
+        measures: "the workloads of AgentMem's own benchmarks and of real memories: each add durable and indexed",
+        cases: agentmem::cases,
+        run: agentmem::run,
+    },
+    Bench {
+        name: "embed",
+        measures: "the model alone on texts that are split into tokens already; one operation is one text",
+        cases: embed::cases,
+        run: embed::run,
+    },
+    Bench {
+        name: "search",
+        measures: "searches one after the other, whole, and with the model's vectors known beforehand (-rest)",
+        cases: search::cases,
+        run: search::run,
+    },
+    Bench {
+        name: "start",
+        measures: "commands as fresh processes on a store, from exec to exit, and where the time goes",
+        cases: start::cases,
+        run: start::run,
+    },
+];
+
+/// Runs the bench of that name and prints what it finds. Blocks; not on a thread of an async runtime.
+///
+/// # Errors
+/// If there is no such bench or case, a file cannot be read, or what was measured does not prove itself.
+pub fn run(name: &str, args: BenchArgs) -> anyhow::Result<()> {
+    let Some(bench) = BENCHES.iter().find(|bench| bench.name == name) else {
+        let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+        bail!("no bench {name:?}; there are {}", names.join(", "));
+    };
+    if args.cached {
+        bail!("there is no cache of contents in this version, so there is nothing that --cached could show");
+    }
+    args.check(&(bench.cases)())?;
+    let report = Report::new(bench.name, args.json);
+    let mut args = args;
+    let site = Site::new(args.dir.take())?;
+    let before = site.conditions()?;
+    report.head(&site, bench.measures, &before)?;
+    (bench.run)(&site, &report, &args)?;
+    report.foot(&before, &site.conditions()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(only: &[&str]) -> BenchArgs {
+        BenchArgs {
+            json: true,
+            memories: None,
+            queries: None,
+            texts: None,
+            repeats: None,
+            cached: false,
+            only: only.iter().map(|case| (*case).to_owned()).collect(),
+            dir: None,
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_told_with_those_there_are() {
+        let error = run("speed", arguments(&[])).unwrap_err();
+        assert_eq!(error.to_string(), r#"no bench "speed"; there are agentmem, embed, search, start"#);
+        let error = run("start", arguments(&["get", "put"])).unwrap_err();
+        assert_eq!(error.to_string(), r#"no case "put"; there are add, search, get, stats, version"#);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_measured() {
+        let error = run("agentmem", BenchArgs { cached: true, ..arguments(&[]) }).unwrap_err();
+        assert!(error.to_string().starts_with("there is no cache of contents in this version"), "{error}");
+    }
+}

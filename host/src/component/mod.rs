@@ -40,9 +40,7 @@ const CALLS: usize = 256;
 /// What one instance may grow to.
 const MEMORY: usize = 512 << 20;
 /// An instance that grew past this is not kept.
-const KEPT: usize = 16 << 20;
-/// Instances that wait for the next call.
-const IDLE: usize = 32;
+const KEPT: usize = 4 << 20;
 /// How long the guest computes before others get their turn.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -249,7 +247,7 @@ impl Instances {
             tracing::warn!("an instance kept handles and was dropped");
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if clean && !grown && idle.len() < IDLE {
+        if clean && !grown && idle.len() < CALLS {
             idle.push(instance);
         }
     }

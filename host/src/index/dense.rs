@@ -2,6 +2,7 @@
 //! *place* is never given again before a compaction. Knows rows, but no entries.
 use std::sync::Arc;
 
+use super::codes::{Coded, Codes};
 use super::entries::{NONE, count};
 use super::graph::{Graph, Snapshot};
 use super::kernels::{Dot, dot};
@@ -13,6 +14,8 @@ pub(super) struct Dense {
     dimensions: usize,
     dot: Dot,
     chunks: Vec<Arc<Vec<f32>>>,
+    /// The same vectors in a quarter of the space.
+    codes: Codes,
     /// By place: the row, or none if dead.
     rows: Vec<u32>,
     live: usize,
@@ -33,8 +36,8 @@ struct Covered {
 
 impl Dense {
     pub(super) fn new(dimensions: usize) -> Self {
-        let (chunks, rows) = (Vec::new(), Vec::new());
-        Self { dimensions, dot: dot(), chunks, rows, live: 0, graph: None, epoch: 0 }
+        let (chunks, rows, codes) = (Vec::new(), Vec::new(), Codes::new(dimensions));
+        Self { dimensions, dot: dot(), chunks, codes, rows, live: 0, graph: None, epoch: 0 }
     }
 
     /// Whether a vector may be stored or asked for.
@@ -50,6 +53,7 @@ impl Dense {
         }
         let chunk = self.chunks.last_mut().expect("pushed above at the latest");
         Arc::make_mut(chunk).extend_from_slice(vector);
+        self.codes.push(vector);
         self.rows.push(row);
         self.live += 1;
         count(place)
@@ -66,6 +70,16 @@ impl Dense {
     pub(super) fn vector(&self, place: u32) -> &[f32] {
         let (chunk, start) = (place as usize / CHUNK, place as usize % CHUNK * self.dimensions);
         &self.chunks[chunk][start..start + self.dimensions]
+    }
+
+    /// A query in the form in which [`Dense::between`] takes it.
+    pub(super) fn coded(&self, vector: &[f32]) -> Coded {
+        Coded::new(vector)
+    }
+
+    /// Bounds of the cosine of a query and the vector at a place, from their codes.
+    pub(super) fn between(&self, query: &Coded, place: u32) -> (f32, f32) {
+        self.codes.between(query, place as usize)
     }
 
     pub(super) fn cosine(&self, left: &[f32], right: &[f32]) -> f32 {
@@ -161,6 +175,6 @@ impl Dense {
     pub(super) fn bytes(&self) -> u64 {
         let graph = self.graph.as_ref().map_or(0, |covered| covered.places.len() * (self.dimensions * 4 + 2_700));
         let chunks = self.chunks.len() * CHUNK * self.dimensions * 4;
-        (graph + chunks + self.rows.len() * 4) as u64
+        (graph + chunks + chunks / 4 + self.rows.len() * 12) as u64
     }
 }

@@ -1,6 +1,7 @@
 //! The indexes of one tenant: entries found by words and by meaning, all in memory, a view of the commits. Can be thrown
 //! away and built again from the store, and never writes anything.
 pub mod analyzer;
+mod codes;
 mod compare;
 mod dense;
 mod entries;

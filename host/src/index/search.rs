@@ -11,6 +11,8 @@ use crate::contract::index::{Candidate, Candidates, Extremes, Neighbour, Probe, 
 
 /// Points of the graph to look at, where the probe does not say.
 const EFFORT: usize = 200;
+/// Beyond so many admitted vectors their codes are looked at first, which are a quarter of the bytes.
+const LOOKED_AT: usize = if cfg!(test) { 16 } else { 1_024 };
 
 /// Answers one probe. A vector has the length of those in the index and is finite.
 ///
@@ -66,7 +68,53 @@ fn by_meaning(view: &View, scanned: usize, probe: &Probe, admitted: &Admitted, v
             return branch;
         }
     }
+    if admitted.vectors > LOOKED_AT {
+        return Branch::new(view, limit, &promising(view, limit, &admitted.slots, vector), score);
+    }
     Branch::new(view, limit, &admitted.slots, score)
+}
+
+/// The slots among which the best and the least near are for certain: all whose bounds do not rule them out.
+fn promising(view: &View, limit: usize, slots: &[u32], vector: &[f32]) -> Vec<u32> {
+    let query = view.dense.coded(vector);
+    let mut bounds: Vec<(f32, f32, u32)> = Vec::with_capacity(slots.len());
+    // The limit-th best of the lower bounds: what cannot reach it is not among the best.
+    let mut best: BinaryHeap<Reverse<Score>> = BinaryHeap::with_capacity(limit + 1);
+    let mut least = f32::INFINITY;
+    for slot in slots {
+        let rows = view.entries.get(*slot).rows().filter_map(|row| view.place(row));
+        let wider = |(low, high): (f32, f32), next: (f32, f32)| (low.max(next.0), high.max(next.1));
+        let Some((low, high)) = rows.map(|place| view.dense.between(&query, place)).reduce(wider) else { continue };
+        bounds.push((low, high, *slot));
+        least = least.min(high);
+        if best.len() < limit {
+            best.push(Reverse(Score(low)));
+        } else if let Some(mut worst) = best.peek_mut()
+            && worst.0.0 < low
+        {
+            worst.0 = Score(low);
+        }
+    }
+    let reached = if best.len() < limit { f32::NEG_INFINITY } else { best.peek().map_or(f32::NEG_INFINITY, |b| b.0.0) };
+    bounds.into_iter().filter(|(low, high, _)| *high >= reached || *low <= least).map(|(_, _, slot)| slot).collect()
+}
+
+/// A number in the order of [`f32::total_cmp`].
+#[derive(PartialEq)]
+struct Score(f32);
+
+impl Eq for Score {}
+
+impl Ord for Score {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Score {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 fn by_words(view: &View, limit: usize, admitted: &Admitted, query: &Query) -> (Branch, Scores) {

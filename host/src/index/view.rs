@@ -95,6 +95,11 @@ impl View {
         Some(self.rows[row as usize].slot).filter(|slot| *slot != NONE)
     }
 
+    /// Where the vector of a row is.
+    pub(super) fn place(&self, row: u32) -> Option<u32> {
+        Some(self.rows[row as usize].place).filter(|place| *place != NONE)
+    }
+
     /// The vector of a row.
     pub(super) fn vector(&self, row: u32) -> Option<&[f32]> {
         match self.rows[row as usize].place {

@@ -1,0 +1,114 @@
+//! The model by itself: texts that are split already, in the runs that the embedder makes of them or in runs of a given
+//! size, and the splitting. No engine, no store.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::known::{Extent, Known};
+use super::measure::{Figures, Kind, Pass};
+use super::report::Report;
+use super::site::Site;
+use super::{BenchArgs, facts, workload};
+use crate::embedder::{Embedder, Encoder, Purpose};
+
+/// With so many threads, runs as the embedder forms them.
+const WORKERS: [(&str, usize); 2] = [("f32-1", 1), ("f32-2", 2)];
+/// One thread, runs of at most so many texts of one length.
+const RUNS: [(&str, usize); 3] = [("f32-1-run-1", 1), ("f32-1-run-8", 8), ("f32-1-run-32", 32)];
+const TOKENIZER: &str = "tokenizer";
+const USUALLY: u32 = 5;
+
+pub(super) fn cases() -> Vec<&'static str> {
+    let names = WORKERS.iter().map(|(name, _)| *name).chain(RUNS.iter().map(|(name, _)| *name));
+    names.chain([TOKENIZER]).collect()
+}
+
+pub(super) fn run(site: &Site, report: &Report, args: &BenchArgs) -> anyhow::Result<()> {
+    let texts = facts::texts(args)?;
+    let known = Arc::new(Known::new(site.encoder.clone(), Extent::Tokens));
+    let mut ids = Vec::with_capacity(texts.len());
+    for text in &texts {
+        ids.push(known.tokens(text, Purpose::Document)?.ids);
+    }
+    let tokens: usize = ids.iter().map(Vec::len).sum();
+    let n_texts = texts.len();
+    report.remark(&format!(
+        "{n_texts} texts with {tokens} tokens; f32-N: N threads, runs as the embedder forms them; -run-N: at most N texts of \
+         one length a run, percentiles of single runs"
+    ))?;
+    report.columns()?;
+    let repeats = args.repeats(USUALLY);
+    for (case, workers) in WORKERS.into_iter().filter(|(case, _)| args.wants(case)) {
+        let encoder: Arc<dyn Encoder> = known.clone();
+        let embedder = Embedder::start(site.info.clone(), move || Ok(encoder), workers);
+        workload::embed(&embedder, texts.clone())?;
+        let mut passes = vec![];
+        for _ in 0..repeats {
+            let pass = workload::embed(&embedder, texts.clone())?;
+            // All texts are one call, whose duration is the rate once more.
+            passes.push(Pass { calls: vec![], ..pass });
+        }
+        report.figures(&Figures::new(kind(report, case, workers), &passes))?;
+    }
+    for (case, most) in RUNS.into_iter().filter(|(case, _)| args.wants(case)) {
+        let runs = runs(&ids, most);
+        let pass = || {
+            Pass::of(n_texts, || {
+                let mut calls = Vec::with_capacity(runs.len());
+                for run in &runs {
+                    let begun = Instant::now();
+                    site.encoder.encode(run)?;
+                    calls.push(begun.elapsed());
+                }
+                Ok(calls)
+            })
+        };
+        report.figures(&Figures::new(kind(report, case, 1), &warm(repeats, pass)?))?;
+    }
+    if args.wants(TOKENIZER) {
+        let pass = || {
+            Pass::of(n_texts, || {
+                let mut calls = Vec::with_capacity(n_texts);
+                for text in &texts {
+                    let begun = Instant::now();
+                    site.encoder.tokens(text, Purpose::Document)?;
+                    calls.push(begun.elapsed());
+                }
+                Ok(calls)
+            })
+        };
+        report.figures(&Figures::new(kind(report, TOKENIZER, 1), &warm(repeats, pass)?))?;
+    }
+    Ok(())
+}
+
+fn kind<'a>(report: &Report, case: &'a str, threads: usize) -> Kind<'a> {
+    Kind { bench: report.bench, case, durable: false, threads }
+}
+
+/// So many passes after one that does not count.
+fn warm(repeats: u32, pass: impl Fn() -> anyhow::Result<Pass>) -> anyhow::Result<Vec<Pass>> {
+    pass()?;
+    (0..repeats).map(|_| pass()).collect()
+}
+
+/// Sequences of one length together, shortest first, at most so many.
+fn runs(sequences: &[Vec<u32>], most: usize) -> Vec<Vec<&[u32]>> {
+    let mut by_length: BTreeMap<usize, Vec<&[u32]>> = BTreeMap::new();
+    for ids in sequences {
+        by_length.entry(ids.len()).or_default().push(ids);
+    }
+    by_length.values().flat_map(|group| group.chunks(most).map(<[_]>::to_vec)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_one_length_and_a_bound() {
+        let sequences = [vec![1, 2], vec![3], vec![4, 5], vec![6], vec![7, 8]];
+        let expected: Vec<Vec<&[u32]>> = vec![vec![&[3], &[6]], vec![&[1, 2], &[4, 5]], vec![&[7, 8]]];
+        assert_eq!(runs(&sequences, 2), expected);
+    }
+}
