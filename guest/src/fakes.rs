@@ -2,6 +2,7 @@
 //!
 //! Vectors are there at once, unless the model is out of order. Of neighbours and token vectors, which no step asks for
 //! yet, nothing is told.
+#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "what lies in memory is little")]
 use crate::Result;
 use crate::capability::{Embedding, Index, Logging, Snapshot, Storage, System};
 use crate::embedding::{ModelInfo, Purpose, TokenCount};

@@ -141,7 +141,11 @@ impl Filter {
 
     /// Whether the filter lets everything through by its form.
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Filter::All(parts) if parts.is_empty())
+        match self {
+            Filter::All(parts) => parts.iter().all(Filter::is_empty),
+            Filter::Any(parts) => parts.iter().any(Filter::is_empty),
+            Filter::Not(_) | Filter::Leaf(..) => false,
+        }
     }
 
     /// Whether a memory passes.

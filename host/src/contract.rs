@@ -32,9 +32,7 @@ pub use generated::cairn::memory::{embedding, index, llm, logging, reranking, st
 pub use generated::exports::cairn::memory::memory;
 pub(crate) use generated::{MemoryEngine, MemoryEnginePre};
 
-use memory::{
-    AddOptions, Comparison, Extraction, Including, ListRequest, Order, Promise, Query, View, WriteOptions,
-};
+use memory::{AddOptions, Comparison, Extraction, Including, ListRequest, Order, Promise, Query, View, WriteOptions};
 use types::{Content, Kind, Scope};
 
 impl Default for Scope {

@@ -72,7 +72,12 @@ impl Engine {
     }
 
     /// Deletes all that match.
-    pub async fn delete_matching(&self, selection: Selection, erasure: Erasure, options: WriteOptions) -> Result<Matched> {
+    pub async fn delete_matching(
+        &self,
+        selection: Selection,
+        erasure: Erasure,
+        options: WriteOptions,
+    ) -> Result<Matched> {
         self.instances.delete_matching(&selection, erasure, &options).await
     }
 
@@ -171,6 +176,7 @@ impl Engine {
     }
 
     /// The stored vectors of memories, one a passage; none for a memory that the index does not have.
+    #[expect(clippy::unused_async, reason = "a verb like the others: what it reads may come to be on disk")]
     pub async fn vectors(&self, ids: &[String]) -> Result<Vec<Option<Vec<Vec<f32>>>>> {
         let (vectors, counts) = self.instances.room().index().vectors(ids);
         let mut vectors = vectors.into_iter();
@@ -190,7 +196,10 @@ impl Engine {
         }
         let room = self.instances.room();
         let (fresh, head) = capabilities.rooms.build(room.tenant)?;
-        let name = |which: &str| { let which = which.to_owned(); move |difference: String| format!("{which}: {difference}") };
+        let name = |which: &str| {
+            let which = which.to_owned();
+            move |difference: String| format!("{which}: {difference}")
+        };
         found.extend(room.index().compare(&fresh).into_iter().map(name("the indexes in use differ from the store")));
         let dimensions = self.model().map_or(0, |model| model.dimensions as usize);
         let replayed = self.replayed(dimensions, head)?;

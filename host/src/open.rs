@@ -65,7 +65,7 @@ impl Default for Options {
             model: ModelChoice::Default,
             models: vec![],
             tenant: "default".to_owned(),
-            deadline: Duration::from_secs(600),
+            deadline: Duration::from_mins(10),
             cache: directories::ProjectDirs::from("", "", "cairn").map(|dirs| dirs.cache_dir().join("component")),
             system: Arc::new(Platform::default()),
         }

@@ -163,7 +163,8 @@ impl Room {
                     Ok(false) => {
                         room.paying.store(false, Ordering::Release);
                         // Something may have become owed between the look and the flag.
-                        let more = store.snapshot().and_then(|s| s.owed(room.tenant, 1)).is_ok_and(|owed| !owed.is_empty());
+                        let more =
+                            store.snapshot().and_then(|s| s.owed(room.tenant, 1)).is_ok_and(|owed| !owed.is_empty());
                         if !more || room.paying.swap(true, Ordering::AcqRel) {
                             return;
                         }
@@ -173,7 +174,7 @@ impl Room {
                     Err(error) => {
                         tracing::warn!("vectors stay owed: {error:#}");
                         tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(Duration::from_secs(60));
+                        pause = (pause * 2).min(Duration::from_mins(1));
                     }
                 }
             }

@@ -39,7 +39,8 @@ impl Platform {
 
 impl System for Platform {
     fn now(&self) -> i64 {
-        let told = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(0));
+        let told =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(0));
         let mut last = self.last();
         last.now = last.now.max(told);
         last.now

@@ -288,12 +288,11 @@ impl storage::Host for Ctx {
             resolved.push(if !used {
                 BatchVector::Unused
             } else if options.pending == PendingVectors::Owe {
-                match one.try_get() {
-                    Some(Ok(vector)) => BatchVector::Ready(vector),
-                    Some(Err(_)) | None => {
-                        owes = true;
-                        BatchVector::Owed(one.text().to_owned())
-                    }
+                if let Some(Ok(vector)) = one.try_get() {
+                    BatchVector::Ready(vector)
+                } else {
+                    owes = true;
+                    BatchVector::Owed(one.text().to_owned())
                 }
             } else {
                 match one.wait().await {
@@ -325,7 +324,9 @@ impl storage::Host for Ctx {
         Ok(io(self.capabilities.records.usage(self.tenant)).map(|usage| Usage {
             head: usage.head.0,
             bytes: usage.bytes,
-            oldest_snapshot_ms: usage.oldest_snapshot.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            oldest_snapshot_ms: usage
+                .oldest_snapshot
+                .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         }))
     }
 }

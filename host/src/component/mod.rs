@@ -80,6 +80,8 @@ struct Instance {
     engine: MemoryEngine,
 }
 
+type Own = HasSelf<Ctx>;
+
 /// The data of a store. The guest never names its tenant: it is bound here.
 pub(crate) struct Ctx {
     pub(crate) table: ResourceTable,
@@ -125,7 +127,11 @@ impl Machine {
         Self::prepare(capabilities, cache, deadline).map_err(ComponentError)
     }
 
-    fn prepare(capabilities: Arc<Capabilities>, cache: Option<PathBuf>, deadline: Duration) -> wasmtime::Result<Machine> {
+    fn prepare(
+        capabilities: Arc<Capabilities>,
+        cache: Option<PathBuf>,
+        deadline: Duration,
+    ) -> wasmtime::Result<Machine> {
         let mut config = Config::new();
         config.concurrency_support(false).epoch_interruption(true);
         if let Some(directory) = cache {
@@ -154,7 +160,6 @@ impl Machine {
         };
         let component = Component::new(&engine, WASM)?;
         let mut linker: Linker<Ctx> = Linker::new(&engine);
-        type Own = HasSelf<Ctx>;
         contract::types::add_to_linker::<_, Own>(&mut linker, |ctx| ctx)?;
         contract::system::add_to_linker::<_, Own>(&mut linker, |ctx| ctx)?;
         contract::logging::add_to_linker::<_, Own>(&mut linker, |ctx| ctx)?;

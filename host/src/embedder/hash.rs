@@ -69,9 +69,10 @@ impl Encoder for HashEncoder {
 
 /// FNV-1a of the lower-cased word; never the mark.
 fn word_id(word: &str) -> u32 {
-    let hash = word.to_lowercase().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = word
+        .to_lowercase()
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     hash.max(MARK + 1)
 }
 

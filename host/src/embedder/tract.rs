@@ -126,8 +126,7 @@ fn widen(graph: &mut GraphProto) -> TractResult<()> {
             && node.attribute.iter().any(|attribute| attribute.name == "to" && attribute.i == i64::from(ONNX_FLOAT))
     };
     let casts = graph.node.iter().filter(|node| is_widened(node));
-    let names: HashMap<String, String> =
-        casts.map(|node| (node.input[0].clone(), node.output[0].clone())).collect();
+    let names: HashMap<String, String> = casts.map(|node| (node.input[0].clone(), node.output[0].clone())).collect();
     graph.node.retain(|node| node.op_type != "Cast" || !names.contains_key(&node.input[0]));
     for weight in &mut graph.initializer {
         let Some(name) = names.get(&weight.name) else { continue };
@@ -206,12 +205,8 @@ mod tests {
 
     /// Looks tokens up, adds the row of their type, and ignores the mask.
     fn lookup(inputs: &[&str]) -> ModelProto {
-        let to = AttributeProto {
-            name: "to".to_owned(),
-            r#type: 2,
-            i: i64::from(ONNX_FLOAT),
-            ..AttributeProto::default()
-        };
+        let to =
+            AttributeProto { name: "to".to_owned(), r#type: 2, i: i64::from(ONNX_FLOAT), ..AttributeProto::default() };
         let nodes = vec![
             node("Cast", "tokens", "tokens.f32", vec![to.clone()]),
             node("Cast", "types", "types.f32", vec![to]),

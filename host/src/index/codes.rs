@@ -106,7 +106,9 @@ mod tests {
         };
         let mut codes = Codes::new(384);
         let rows: Vec<Vec<f32>> = (0..600).map(|_| vector()).collect();
-        rows.iter().for_each(|row| codes.push(row));
+        for row in &rows {
+            codes.push(row);
+        }
         for query in [vector(), rows[599].clone()] {
             let coded = Coded::new(&query);
             for (place, row) in rows.iter().enumerate() {

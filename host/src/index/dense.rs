@@ -72,11 +72,6 @@ impl Dense {
         &self.chunks[chunk][start..start + self.dimensions]
     }
 
-    /// A query in the form in which [`Dense::between`] takes it.
-    pub(super) fn coded(&self, vector: &[f32]) -> Coded {
-        Coded::new(vector)
-    }
-
     /// Bounds of the cosine of a query and the vector at a place, from their codes.
     pub(super) fn between(&self, query: &Coded, place: u32) -> (f32, f32) {
         self.codes.between(query, place as usize)

@@ -37,11 +37,17 @@ impl Admitted {
             let mut slots: Vec<u32> = keys.iter().filter_map(|key| entries.find(key)).collect();
             slots.sort_unstable();
             slots.dedup();
-            slots.into_iter().for_each(|slot| consider(slot, entries.get(slot)));
+            for slot in slots {
+                consider(slot, entries.get(slot));
+            }
         } else if let Some(slots) = entries.shortest(&probe.scope) {
-            slots.iter().for_each(|slot| consider(*slot, entries.get(*slot)));
+            for slot in slots {
+                consider(*slot, entries.get(*slot));
+            }
         } else {
-            entries.iter().for_each(|(slot, entry)| consider(slot, entry));
+            for (slot, entry) in entries.iter() {
+                consider(slot, entry);
+            }
         }
         admitted
     }

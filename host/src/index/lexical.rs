@@ -13,7 +13,7 @@ pub(super) struct Words {
     /// Sum over the terms.
     length: u32,
     /// Words as one would count them: with stop words, without pairs of characters.
-    pub(super) words: u32,
+    pub(super) spoken: u32,
 }
 
 impl Words {
@@ -23,7 +23,7 @@ impl Words {
             let weight = halves(text.weight);
             for token in analyzer::analyze(&text.text) {
                 if !analyzer::is_pair(&token.term) {
-                    words.words += u32::from(weight);
+                    words.spoken += u32::from(weight);
                 }
                 if !token.stop_word {
                     let times = words.terms.entry(token.term).or_default();
@@ -161,7 +161,7 @@ impl Lexical {
             let number = self.names.find(&name)?;
             let live = f64::from(self.postings[number as usize].live);
             let rarity = (1.0 + (f64::from(self.documents) - live + 0.5) / (live + 0.5)).ln();
-            (live > 0.0).then(|| QueryTerm { name, number, weight: times * rarity as f32 * (k1 + 1.0) })
+            (live > 0.0).then_some(QueryTerm { name, number, weight: times * rarity as f32 * (k1 + 1.0) })
         });
         let mean = self.length as f64 / f64::from(self.documents.max(1));
         Some(Query { terms: terms.collect(), k1, b, mean: mean as f32 })

@@ -3,6 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
+use super::codes::Coded;
 use super::entries::{Slot, count};
 use super::filter::Admitted;
 use super::lexical::{Query, Scores};
@@ -76,7 +77,7 @@ fn by_meaning(view: &View, scanned: usize, probe: &Probe, admitted: &Admitted, v
 
 /// The slots among which the best and the least near are for certain: all whose bounds do not rule them out.
 fn promising(view: &View, limit: usize, slots: &[u32], vector: &[f32]) -> Vec<u32> {
-    let query = view.dense.coded(vector);
+    let query = Coded::new(vector);
     let mut bounds: Vec<(f32, f32, u32)> = Vec::with_capacity(slots.len());
     // The limit-th best of the lower bounds: what cannot reach it is not among the best.
     let mut best: BinaryHeap<Reverse<Score>> = BinaryHeap::with_capacity(limit + 1);

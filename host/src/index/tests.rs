@@ -18,7 +18,7 @@ fn random_commits_are_found_as_by_brute_force() {
         let changes = (0..=random.below(9)).map(|_| model.change(&mut random)).collect();
         index.absorb(Seq(commit), changes);
         if commit % 12 == 0 {
-            let (probe, vector) = model.probe(&mut random);
+            let (probe, vector) = Model::probe(&mut random);
             assert_alike(&index.search(&probe, vector.as_deref()), &model.search(&probe, vector.as_deref()));
         }
         if commit % 150 == 0 {
@@ -263,7 +263,7 @@ impl Model {
         put(stored)
     }
 
-    fn probe(&self, random: &mut Random) -> (Probe, Option<Vec<f32>>) {
+    fn probe(random: &mut Random) -> (Probe, Option<Vec<f32>>) {
         let mut words: Vec<String> = (0..random.below(5)).map(|_| random.word()).collect();
         words.push("the".into());
         let n = Value::Number(f64::from(u32::try_from(random.below(10)).unwrap()));
@@ -605,7 +605,9 @@ fn unit(values: &[f32]) -> Vec<f32> {
 
 fn unit_of(mut values: Vec<f32>) -> Vec<f32> {
     let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
-    values.iter_mut().for_each(|value| *value /= length);
+    for value in &mut values {
+        *value /= length;
+    }
     values
 }
 

@@ -190,7 +190,7 @@ impl View {
         let entry = self.entries.get_mut(slot);
         (entry.first_row, entry.rows) = (rows.start, count(rows.len()));
         (entry.vectors, entry.owed) = (vectors, owed);
-        entry.words = passages.iter().map(|words| words.words).sum();
+        entry.words = passages.iter().map(|words| words.spoken).sum();
     }
 
     fn delete(&mut self, key: &str) {

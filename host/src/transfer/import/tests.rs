@@ -1,3 +1,4 @@
+//! Imports into the exact fake of the engine: order, counts, interruptions and refusals.
 use std::fmt::Write as _;
 use std::io::Write as _;
 

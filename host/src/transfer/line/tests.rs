@@ -1,3 +1,4 @@
+//! Lines of the interchange format, each with what it becomes or why it is refused.
 use super::*;
 
 fn rules() -> Rules {
