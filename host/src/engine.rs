@@ -186,14 +186,19 @@ impl Engine {
 
     /// Looks for damage and answers what was found, each a sentence; nothing: the store is whole.
     ///
-    /// `deep` also makes the indexes anew, once from the entries and once from the changelog, and compares them with those
+    /// `deep` also reads every page of the file and compares its checksum, makes the indexes anew, once from the entries and once from the changelog, and compares them with those
     /// in use; and every memory with its entry.
     pub async fn doctor(&self, deep: bool) -> Result<Vec<String>> {
         let capabilities = self.instances.capabilities();
-        let mut found = capabilities.records.check()?;
         if !deep {
-            return Ok(found);
+            return Ok(capabilities.records.check()?);
         }
+        let mut found = match capabilities.records.check_pages() {
+            Ok(found) => found,
+            // Nothing else can be believed then.
+            Err(damage) => return Ok(vec![damage.to_string()]),
+        };
+        found.extend(capabilities.records.check()?);
         let room = self.instances.room();
         let (fresh, head) = capabilities.rooms.build(room.tenant)?;
         let name = |which: &str| {

@@ -279,7 +279,7 @@ fn run(shared: &Shared, absorb: &dyn Fn(Tenant, Seq, Vec<Change>)) {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "a commit failed");
+                tracing::debug!(%error, "a commit failed");
                 for reply in replies {
                     answer(reply, Err(error.clone()));
                 }

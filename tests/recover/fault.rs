@@ -71,6 +71,7 @@ fn damage_is_told_or_does_not_matter() {
     let mut damaged =
         vec![cut(1), cut(10), cut(4095), cut(size / 2), cut(size - 4096), cut(size - 1), b"not a store".to_vec()];
     damaged.extend([0, 9, 64, 200].map(flipped));
+    damaged.extend((1..12).map(|part| flipped(size * part / 12)));
     // Every copy of one text: of the record, of what is found by it, and of the changelog.
     let word = b"memory 77";
     let copies = whole.windows(word.len()).enumerate().filter(|(_, bytes)| bytes == word);

@@ -115,7 +115,7 @@ fn show(memory: &Memory, session: &Session) -> Result<(), Failure> {
 #[derive(clap::Args, Debug)]
 pub(crate) struct ListArguments {
     /// Most memories of this page
-    #[arg(short, long, value_name = "N", default_value_t = 20)]
+    #[arg(short, long, value_name = "N", default_value_t = 20, allow_negative_numbers = true)]
     limit: u32,
     /// Go on where the page before ended
     #[arg(long, value_name = "CURSOR")]
@@ -197,7 +197,7 @@ pub(crate) struct ScopesArguments {
     #[arg(long, value_enum, default_value = "user")]
     field: Field,
     /// Most values of this page
-    #[arg(short, long, value_name = "N", default_value_t = 100)]
+    #[arg(short, long, value_name = "N", default_value_t = 100, allow_negative_numbers = true)]
     limit: u32,
     /// Go on where the page before ended
     #[arg(long, value_name = "CURSOR")]

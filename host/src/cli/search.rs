@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
     /// Most hits
-    #[arg(short, long, value_name = "N", default_value_t = 10)]
+    #[arg(short, long, value_name = "N", default_value_t = 10, allow_negative_numbers = true)]
     limit: u32,
     /// Only memories that match, such as '{"metadata.project":"books"}'
     #[arg(long, value_name = "JSON")]

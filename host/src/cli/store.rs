@@ -8,7 +8,9 @@ use super::failure::{Exit, Failure};
 use super::output::{Form, Output};
 use super::search::milliseconds;
 use super::session::{Access, Session};
+use crate::contract::embedding::Purpose;
 use crate::contract::memory::Statistics;
+use crate::contract::types::Scope;
 use crate::wire::StatisticsObject;
 
 pub(crate) const STATS_EXAMPLES: &str = "\
@@ -95,6 +97,10 @@ pub(crate) async fn flush(arguments: &FlushArguments, session: &Session) -> Resu
     session
         .with_engine(Access::Read, async |engine| {
             engine.prepare_model();
+            // What is owed cannot be paid by a model that does not run: that is the answer then, not a timeout.
+            if engine.stats(Scope::default()).await?.pending > 0 {
+                engine.embed(vec!["a text".to_owned()], Purpose::Query).await?;
+            }
             Ok(engine.flush(u32::try_from(timeout).unwrap_or(u32::MAX)).await?)
         })
         .await?;

@@ -240,7 +240,7 @@ impl Shared {
     fn load_model(&self) {
         let prepared = self.encoder().and_then(|encoder| guarded(|| encoder.prepare()));
         if let Err(cause) = prepared {
-            tracing::error!(%cause, model = self.info.name, "texts get no vectors");
+            tracing::debug!(%cause, model = self.info.name, "texts get no vectors");
         }
     }
 

@@ -226,12 +226,19 @@ impl Store {
     /// As [`Store::open`]: a store that cannot be opened cannot be checked.
     pub fn verify(directory: &Path, options: &OpenOptions) -> Result<Vec<String>, StoreError> {
         let store = Store::open(directory, options)?;
-        let mut problems = vec![];
-        if !store.0.tables.verify()? {
-            problems.push("pages were damaged and have been repaired from what is sound".to_owned());
-        }
+        let mut problems = store.check_pages()?;
         problems.extend(store.check()?);
         Ok(problems)
+    }
+
+    /// Reads the whole file and compares its checksums. Waits for reads and keeps writes waiting.
+    ///
+    /// # Errors
+    /// `Damaged` if what was found cannot be mended.
+    pub fn check_pages(&self) -> Result<Vec<String>, StoreError> {
+        let sound = self.0.tables.verify()?;
+        let repaired = "pages were damaged and have been repaired from what is sound";
+        Ok(if sound { vec![] } else { vec![repaired.to_owned()] })
     }
 
     fn over(tables: Tables, lock: Option<Lock>) -> Result<Store, StoreError> {

@@ -78,7 +78,7 @@ impl Store {
         let new = &mut item.present.memory;
         let content = &new.content;
         if content.text.trim().is_empty() && new.state != State::Deleted {
-            return Err(invalid(&format!("items[{n}].text"), "is blank"));
+            return Err(invalid(&format!("items[{n}].text"), "the text is blank"));
         }
         let same = self.memories.iter_mut().find(|other| {
             let other = &other.present.memory;

@@ -93,7 +93,10 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) fn describe(error: &serde_json::Error) -> String {
     let whole = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
-    let message = whole.strip_suffix(&position).unwrap_or(&whole);
+    let message = match whole.strip_suffix(&position).unwrap_or(&whole) {
+        "unexpected end of hex escape" | "lone leading surrogate in hex escape" => "half of a surrogate pair",
+        message => message,
+    };
     match error.classify() {
         Category::Data => message.to_owned(),
         Category::Io | Category::Syntax | Category::Eof => {
@@ -190,7 +193,7 @@ mod tests {
     #[test]
     fn what_a_parser_lets_pass_is_found() {
         refused(r#"{"a":{"b":1,"\u0062":2}}"#, r#"has the name "\u0062" twice in one object"#);
-        refused(r#"{"a":"\ud800"}"#, "not JSON: unexpected end of hex escape at column 8");
+        refused(r#"{"a":"\ud800"}"#, "not JSON: half of a surrogate pair at column 8");
         refused(&format!("{}{}", "[".repeat(65), "]".repeat(65)), "is deeper than 64 levels");
         assert_eq!(inspect(&format!("{}{}", "[".repeat(64), "]".repeat(64))), Ok(()));
         assert_eq!(inspect(r#"{"a":1e999,"b":[{"a":"a"},{"a":"\"}"}],"c":"\u0000"}"#), Ok(()));

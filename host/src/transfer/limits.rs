@@ -23,7 +23,7 @@ pub(super) fn check(item: &Item) -> Result<(), Error> {
 
 fn check_content(content: &Content) -> Result<(), Error> {
     if content.text.trim().is_empty() {
-        return Err(invalid("text", "is blank".to_owned()));
+        return Err(invalid("text", "the text is blank".to_owned()));
     }
     most("text", content.text.len(), MOST_TEXT, "bytes")?;
     most("metadata", content.metadata.len(), MOST_METADATA, "bytes")?;

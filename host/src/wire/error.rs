@@ -72,6 +72,7 @@ impl From<&Error> for ErrorObject {
 /// The place within one item: `items[3].metadata` of a call is `metadata` to whoever wrote the item. A place that is the
 /// item as a whole is none.
 fn own_place(place: &str) -> Option<&str> {
+    let place = ["request.", "selection."].iter().find_map(|of| place.strip_prefix(of)).unwrap_or(place);
     let rest = ["items[", "queries[", "targets["].iter().find_map(|list| place.strip_prefix(list));
     let own = match rest.and_then(|rest| rest.split_once(']')) {
         Some((_, rest)) => rest.strip_prefix('.').unwrap_or(rest),

@@ -92,7 +92,7 @@ async fn bad_lines_are_reported_in_order_and_the_others_go_on() {
     assert_eq!(store.texts(&default), ["a", "c"]);
     let expected = [
         (3, "text: must be a text, not a number".to_owned()),
-        (4, "text: is blank".to_owned()),
+        (4, "text: the text is blank".to_owned()),
         (5, "txt: is an unknown field; did you mean text?".to_owned()),
     ];
     assert_eq!(problems(&reports), expected);
@@ -107,7 +107,7 @@ async fn a_strict_import_with_a_bad_line_writes_nothing() {
     let (result, reports) = import_text(&store, &text, &strict).await;
     assert_eq!(result.unwrap_err().to_string(), "3 of 3003 lines are bad, so nothing was written");
     let expected = [
-        (3_002, "text: is blank".to_owned()),
+        (3_002, "text: the text is blank".to_owned()),
         (3_003, "not JSON: expected ident at column 2".to_owned()),
         (3_004, "key: has white space at its ends".to_owned()),
     ];

@@ -108,7 +108,7 @@ fn bad_lines_say_what_is_wrong_with_them() {
     refuses(r#"{"text":null}"#, "text", "is missing");
     refuses(r#"{"text":5}"#, "text", "must be a text, not a number");
     refuses(r#"{"text":["a"]}"#, "text", "must be a text, not a list");
-    refuses(r#"{"text":"\ud800"}"#, "text", "not JSON: unexpected end of hex escape at column 8");
+    refuses(r#"{"text":"\ud800"}"#, "text", "not JSON: half of a surrogate pair at column 8");
     refuses(r#"{"text":"a","user":7}"#, "user", "must be a text, not a number");
     refuses(r#"{"text":"a","metadata":"{}"}"#, "metadata", "must be an object, not a text");
     refuses(r#"{"text":"a","metadata":{"b":1,"b":2}}"#, "metadata", "has the name \"b\" twice in one object");
