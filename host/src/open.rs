@@ -1,5 +1,6 @@
 //! Opening a store: the composition root, the only file that names concrete parts and puts them together.
 use crate::component::{Capabilities, ComponentError, Machine};
+pub use crate::embedder::Precision;
 use crate::embedder::{self, EmbedError, Embedder, Encoder, ModelInfo};
 use crate::engine::Engine;
 use crate::room::Rooms;
@@ -45,6 +46,8 @@ pub struct Options {
     /// What this process tells others that wait for it.
     pub holder: String,
     pub model: ModelChoice,
+    /// How the model computes; none: the fastest that changes no vector noticeably. Vectors of all are comparable.
+    pub precision: Option<Precision>,
     /// Where models are looked for by name, first to last.
     pub models: Vec<PathBuf>,
     /// Whose memories these are. A tenant sees nothing of another one.
@@ -63,6 +66,7 @@ impl Default for Options {
             wait: Duration::from_secs(5),
             holder: std::env::args().next().unwrap_or_default(),
             model: ModelChoice::Default,
+            precision: None,
             models: vec![],
             tenant: "default".to_owned(),
             deadline: Duration::from_mins(10),
@@ -98,9 +102,9 @@ impl Options {
         let embedder = match self.model {
             ModelChoice::None => None,
             ModelChoice::Given(info, encoder) => Some(start(info, encoder)),
-            ModelChoice::Default => Some(resolved(None, &self.models)?),
-            ModelChoice::Name(name) => Some(resolved(Some(&name), &self.models)?),
-            ModelChoice::Path(path) => Some(resolved(Some(&path.to_string_lossy()), &self.models)?),
+            ModelChoice::Default => Some(resolved(None, &self.models, self.precision)?),
+            ModelChoice::Name(name) => Some(resolved(Some(&name), &self.models, self.precision)?),
+            ModelChoice::Path(path) => Some(resolved(Some(&path.to_string_lossy()), &self.models, self.precision)?),
         };
         let mut dimensions = 0;
         if let Some(embedder) = &embedder {
@@ -129,8 +133,9 @@ fn start(info: ModelInfo, encoder: Arc<dyn Encoder>) -> Embedder {
     Embedder::start(info, move || Ok(encoder), workers)
 }
 
-fn resolved(name: Option<&str>, search: &[PathBuf]) -> Result<Embedder, EmbedError> {
-    let model = embedder::resolve(name, search)?;
+fn resolved(name: Option<&str>, search: &[PathBuf], precision: Option<Precision>) -> Result<Embedder, EmbedError> {
+    let mut model = embedder::resolve(name, search)?;
+    model.precision = precision;
     Ok(start(model.info(), model.encoder()))
 }
 

@@ -21,7 +21,7 @@ impl Chance {
         Self(seed)
     }
 
-    /// A number below `bound`, by SplitMix64.
+    /// A number below `bound`, by `SplitMix64`.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -83,19 +83,16 @@ impl Batch {
         let mut count = 0;
         for (n, line) in self.0.iter().enumerate() {
             let scope = (text(line, "user"), text(line, "run"));
-            match found.get(text(line, "key")) {
-                Some(memory) => {
-                    assert!(!ended.contains(&scope), "line {n} is there, an earlier one of {scope:?} is not");
-                    for name in ["text", "user", "run"] {
-                        assert_eq!(memory[name], line[name], "{name} of line {n}");
-                    }
-                    assert_eq!(memory["version"], 1, "line {n}");
-                    count += 1;
+            if let Some(memory) = found.get(text(line, "key")) {
+                assert!(!ended.contains(&scope), "line {n} is there, an earlier one of {scope:?} is not");
+                for name in ["text", "user", "run"] {
+                    assert_eq!(memory[name], line[name], "{name} of line {n}");
                 }
-                None => {
-                    assert!(n >= acknowledged, "line {n} is lost, {acknowledged} were acknowledged");
-                    ended.insert(scope);
-                }
+                assert_eq!(memory["version"], 1, "line {n}");
+                count += 1;
+            } else {
+                assert!(n >= acknowledged, "line {n} is lost, {acknowledged} were acknowledged");
+                ended.insert(scope);
             }
         }
         count

@@ -7,19 +7,41 @@ use std::time::Instant;
 use super::known::{Extent, Known};
 use super::measure::{Figures, Kind, Pass};
 use super::report::Report;
-use super::site::Site;
+use super::site::{self, Site};
 use super::{BenchArgs, facts, workload};
-use crate::embedder::{Embedder, Encoder, Purpose};
+use crate::embedder::{Embedder, Encoder, Precision, Purpose};
 
-/// With so many threads, runs as the embedder forms them.
-const WORKERS: [(&str, usize); 2] = [("f32-1", 1), ("f32-2", 2)];
-/// One thread, runs of at most so many texts of one length.
-const RUNS: [(&str, usize); 3] = [("f32-1-run-1", 1), ("f32-1-run-8", 8), ("f32-1-run-32", 32)];
+/// The cases of one precision.
+struct Of {
+    precision: Precision,
+    /// With so many threads, runs as the embedder forms them.
+    workers: [(&'static str, usize); 2],
+    /// One thread, runs of at most so many texts of one length.
+    runs: [(&'static str, usize); 3],
+}
+
+const PRECISIONS: [Of; 3] = [
+    Of {
+        precision: Precision::F32,
+        workers: [("f32-1", 1), ("f32-2", 2)],
+        runs: [("f32-1-run-1", 1), ("f32-1-run-8", 8), ("f32-1-run-32", 32)],
+    },
+    Of {
+        precision: Precision::Bf16,
+        workers: [("bf16-1", 1), ("bf16-2", 2)],
+        runs: [("bf16-1-run-1", 1), ("bf16-1-run-8", 8), ("bf16-1-run-32", 32)],
+    },
+    Of {
+        precision: Precision::Int8,
+        workers: [("int8-1", 1), ("int8-2", 2)],
+        runs: [("int8-1-run-1", 1), ("int8-1-run-8", 8), ("int8-1-run-32", 32)],
+    },
+];
 const TOKENIZER: &str = "tokenizer";
 const USUALLY: u32 = 5;
 
 pub(super) fn cases() -> Vec<&'static str> {
-    let names = WORKERS.iter().map(|(name, _)| *name).chain(RUNS.iter().map(|(name, _)| *name));
+    let names = PRECISIONS.iter().flat_map(|of| of.workers.iter().chain(&of.runs)).map(|(name, _)| *name);
     names.chain([TOKENIZER]).collect()
 }
 
@@ -33,37 +55,16 @@ pub(super) fn run(site: &Site, report: &Report, args: &BenchArgs) -> anyhow::Res
     let tokens: usize = ids.iter().map(Vec::len).sum();
     let n_texts = texts.len();
     report.remark(&format!(
-        "{n_texts} texts with {tokens} tokens; f32-N: N threads, runs as the embedder forms them; -run-N: at most N texts of \
+        "{n_texts} texts with {tokens} tokens; PRECISION-N: N threads, runs as the embedder forms them; -run-N: at most N texts of \
          one length a run, percentiles of single runs"
     ))?;
     report.columns()?;
     let repeats = args.repeats(USUALLY);
-    for (case, workers) in WORKERS.into_iter().filter(|(case, _)| args.wants(case)) {
-        let encoder: Arc<dyn Encoder> = known.clone();
-        let embedder = Embedder::start(site.info.clone(), move || Ok(encoder), workers);
-        workload::embed(&embedder, texts.clone())?;
-        let mut passes = vec![];
-        for _ in 0..repeats {
-            let pass = workload::embed(&embedder, texts.clone())?;
-            // All texts are one call, whose duration is the rate once more.
-            passes.push(Pass { calls: vec![], ..pass });
+    for of in &PRECISIONS {
+        let names = of.workers.iter().chain(&of.runs).map(|(name, _)| *name);
+        if names.into_iter().any(|case| args.wants(case)) {
+            one(site, report, args, of, &texts, &ids)?;
         }
-        report.figures(&Figures::new(kind(report, case, workers), &passes))?;
-    }
-    for (case, most) in RUNS.into_iter().filter(|(case, _)| args.wants(case)) {
-        let runs = runs(&ids, most);
-        let pass = || {
-            Pass::of(n_texts, || {
-                let mut calls = Vec::with_capacity(runs.len());
-                for run in &runs {
-                    let begun = Instant::now();
-                    site.encoder.encode(run)?;
-                    calls.push(begun.elapsed());
-                }
-                Ok(calls)
-            })
-        };
-        report.figures(&Figures::new(kind(report, case, 1), &warm(repeats, pass)?))?;
     }
     if args.wants(TOKENIZER) {
         let pass = || {
@@ -78,6 +79,50 @@ pub(super) fn run(site: &Site, report: &Report, args: &BenchArgs) -> anyhow::Res
             })
         };
         report.figures(&Figures::new(kind(report, TOKENIZER, 1), &warm(repeats, pass)?))?;
+    }
+    Ok(())
+}
+
+fn one(
+    site: &Site,
+    report: &Report,
+    args: &BenchArgs,
+    of: &Of,
+    texts: &[String],
+    ids: &[Vec<u32>],
+) -> anyhow::Result<()> {
+    let (_, model) = site::loaded(of.precision)?;
+    let known = Arc::new(Known::new(model.clone(), Extent::Tokens));
+    for text in texts {
+        known.tokens(text, Purpose::Document)?;
+    }
+    let repeats = args.repeats(USUALLY);
+    for (case, workers) in of.workers.into_iter().filter(|(case, _)| args.wants(case)) {
+        let encoder: Arc<dyn Encoder> = known.clone();
+        let embedder = Embedder::start(site.info.clone(), move || Ok(encoder), workers);
+        workload::embed(&embedder, texts.to_vec())?;
+        let mut passes = vec![];
+        for _ in 0..repeats {
+            let pass = workload::embed(&embedder, texts.to_vec())?;
+            // All texts are one call, whose duration is the rate once more.
+            passes.push(Pass { calls: vec![], ..pass });
+        }
+        report.figures(&Figures::new(kind(report, case, workers), &passes))?;
+    }
+    for (case, most) in of.runs.into_iter().filter(|(case, _)| args.wants(case)) {
+        let runs = runs(ids, most);
+        let pass = || {
+            Pass::of(texts.len(), || {
+                let mut calls = Vec::with_capacity(runs.len());
+                for run in &runs {
+                    let begun = Instant::now();
+                    model.encode(run)?;
+                    calls.push(begun.elapsed());
+                }
+                Ok(calls)
+            })
+        };
+        report.figures(&Figures::new(kind(report, case, 1), &warm(repeats, pass)?))?;
     }
     Ok(())
 }

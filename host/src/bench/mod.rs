@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
+use crate::embedder::Precision;
 use report::Report;
 use site::Site;
 
@@ -38,6 +39,9 @@ pub struct BenchArgs {
     /// How often each case runs [default: 5, short ones 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeats: Option<u32>,
+    /// How the model computes: f32, bf16 or int8 [default: as the engine chooses]
+    #[arg(long, value_name = "PRECISION")]
+    pub precision: Option<Precision>,
     /// With the cache of contents; figures without it are those that count
     #[arg(long)]
     pub cached: bool,
@@ -117,7 +121,7 @@ pub fn run(name: &str, args: BenchArgs) -> anyhow::Result<()> {
     args.check(&(bench.cases)())?;
     let report = Report::new(bench.name, args.json);
     let mut args = args;
-    let site = Site::new(args.dir.take())?;
+    let site = Site::new(args.dir.take(), args.precision)?;
     let before = site.conditions()?;
     report.head(&site, bench.measures, &before)?;
     (bench.run)(&site, &report, &args)?;
@@ -134,6 +138,7 @@ mod tests {
             memories: None,
             queries: None,
             texts: None,
+            precision: None,
             repeats: None,
             cached: false,
             only: only.iter().map(|case| (*case).to_owned()).collect(),

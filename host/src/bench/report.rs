@@ -26,7 +26,7 @@ struct Head<'a> {
     features: Vec<&'static str>,
     model: &'a str,
     fingerprint: &'a str,
-    precision: &'a str,
+    precision: String,
     store: Store<'a>,
     /// Appending 4 KiB and syncing it, median of 50.
     sync_ms: f64,
@@ -73,7 +73,7 @@ impl Report {
             features: machine::features(),
             model: &site.info.name,
             fingerprint: &site.info.fingerprint,
-            precision: "f32",
+            precision: site.precision.to_string(),
             store: Store {
                 promise: "indexed",
                 syncs_a_commit: 1,

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use super::machine::{self, Load};
 use super::measure::Spread;
 use crate::contract::types::Error;
-use crate::embedder::{self, Embedder, Encoder, ModelInfo};
+use crate::embedder::{self, Cpu, Embedder, Encoder, ModelInfo, Precision};
 use crate::engine::Engine;
 use crate::open::{ModelChoice, Options};
 use crate::wire::ErrorObject;
@@ -18,6 +18,7 @@ use crate::wire::ErrorObject;
 pub(super) struct Site {
     pub(super) runtime: Runtime,
     pub(super) info: ModelInfo,
+    pub(super) precision: Precision,
     /// Loaded.
     pub(super) encoder: Arc<dyn Encoder>,
     pub(super) workers: usize,
@@ -38,7 +39,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 impl Site {
     /// A directory below `parent`, or beside the data directory.
-    pub(super) fn new(parent: Option<PathBuf>) -> anyhow::Result<Site> {
+    pub(super) fn new(parent: Option<PathBuf>, precision: Option<Precision>) -> anyhow::Result<Site> {
         let parent = match parent {
             Some(parent) => parent,
             None => beside_the_data()?,
@@ -54,11 +55,9 @@ impl Site {
         let directory = tempfile::Builder::new().prefix("cairn-bench-").tempdir_in(&parent);
         let directory = directory.with_context(|| format!("cannot make a directory in {}", parent.display()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(DAY).build()?;
-        let model = embedder::resolve(None, &[])?;
-        let info = model.info();
-        let encoder = model.encoder();
-        encoder.prepare()?;
-        Ok(Site { runtime, info, encoder, workers: machine::cores(), file_system, directory })
+        let precision = precision.unwrap_or_else(|| Precision::fastest(Cpu::detect(), false));
+        let (info, encoder) = loaded(precision)?;
+        Ok(Site { runtime, info, precision, encoder, workers: machine::cores(), file_system, directory })
     }
 
     pub(super) fn parent(&self) -> &Path {
@@ -113,4 +112,14 @@ fn beside_the_data() -> anyhow::Result<PathBuf> {
 /// An answer of the engine, its error as a sentence.
 pub(super) fn answered<T>(answer: Result<T, Error>) -> anyhow::Result<T> {
     answer.map_err(|error| anyhow!(ErrorObject::from(&error).sentence()))
+}
+
+/// The default model, ready to compute in a precision.
+pub(super) fn loaded(precision: Precision) -> anyhow::Result<(ModelInfo, Arc<dyn Encoder>)> {
+    let mut model = embedder::resolve(None, &[])?;
+    model.precision = Some(precision);
+    let info = model.info();
+    let encoder = model.encoder();
+    encoder.prepare()?;
+    Ok((info, encoder))
 }

@@ -10,6 +10,7 @@ use super::output::{Form, Output, complain, cut, note};
 use super::session::{Access, Session};
 use crate::contract::embedding::Purpose;
 use crate::models::{self, Description};
+use crate::open::Precision;
 use crate::wire::ErrorObject;
 
 pub(crate) const MODEL_EXAMPLES: &str = "\
@@ -159,6 +160,9 @@ pub(crate) struct EmbedArguments {
     /// What the texts are for; some models treat the two differently
     #[arg(long, value_enum, default_value = "document")]
     purpose: TextPurpose,
+    /// How the model computes: f32, bf16 or int8; default: the fastest that changes no vector noticeably
+    #[arg(long, value_name = "PRECISION")]
+    precision: Option<Precision>,
 }
 
 /// One line a text in every form but `--json`: a vector is not for people.
@@ -181,7 +185,7 @@ pub(crate) async fn embed(arguments: &EmbedArguments, session: &Session) -> Resu
     let mut kept = Vec::new();
     let mut failed = false;
     session
-        .with_engine(Access::Read, async |engine| {
+        .with(session.open_at(arguments.precision)?, Access::Read, async |engine| {
             engine.prepare_model();
             loop {
                 let batch = lines.batch(BATCH, &session.interrupt).await?;

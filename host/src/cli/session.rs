@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::contract::types::Scope;
 use crate::engine::Engine;
 use crate::models;
-use crate::open::{ModelChoice, Options};
+use crate::open::{ModelChoice, Options, Precision};
 
 pub(crate) struct Session {
     pub(crate) config: Config,
@@ -41,7 +41,16 @@ impl Session {
         access: Access,
         work: impl AsyncFnOnce(&Engine) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let engine = self.open()?;
+        self.with(self.open()?, access, work).await
+    }
+
+    /// As [`Session::with_engine`], for an engine that was opened otherwise.
+    pub(crate) async fn with<T>(
+        &self,
+        engine: Engine,
+        access: Access,
+        work: impl AsyncFnOnce(&Engine) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         if access == Access::Write {
             self.interrupt.finish_writes();
         }
@@ -51,10 +60,16 @@ impl Session {
     }
 
     pub(crate) fn open(&self) -> Result<Engine, Failure> {
+        self.open_at(None)
+    }
+
+    /// With a model that computes in this precision.
+    pub(crate) fn open_at(&self, precision: Option<Precision>) -> Result<Engine, Failure> {
         let options = Options {
             wait: self.config.wait.value,
             holder: format!("cairn {}", self.verb),
             model: self.model(),
+            precision,
             models: self.model_folders(),
             ..Options::default()
         };

@@ -8,9 +8,9 @@ use std::time::Instant;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::compute::Computation;
 use super::tokens::TextSplitter;
-use super::tract::Graph;
-use super::{EmbedError, Encoder, ModelInfo, Purpose, Tokens};
+use super::{Cpu, EmbedError, Encoder, ModelInfo, Precision, Purpose, Tokens};
 
 /// The model of the binary.
 pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
@@ -86,6 +86,8 @@ pub struct Model {
     pub source: ModelSource,
     /// 16 hexadecimal digits; differs whenever vectors are not comparable.
     pub fingerprint: String,
+    /// Asked for; `None`: the fastest that changes no vector noticeably.
+    pub precision: Option<Precision>,
 }
 
 /// The model of that name, or in that folder; [`DEFAULT_MODEL`] without a name.
@@ -143,7 +145,7 @@ impl Model {
         let weights = checksum("weights", WEIGHTS)?;
         let tokenizer = checksum("tokenizer", TOKENIZER)?;
         let fingerprint = fingerprint(&manifest, &weights, &tokenizer);
-        Ok(Self { manifest, source, fingerprint })
+        Ok(Self { manifest, source, fingerprint, precision: None })
     }
 
     #[must_use]
@@ -162,6 +164,19 @@ impl Model {
     #[must_use]
     pub fn encoder(self) -> Arc<dyn Encoder> {
         Arc::new(ModelEncoder { model: self, splitter: OnceLock::new(), graph: OnceLock::new() })
+    }
+
+    /// How its vectors are computed on this machine, in words. Reads the weights.
+    pub fn path(&self) -> Result<String, EmbedError> {
+        self.computation().map(|computation| computation.path())
+    }
+
+    fn computation(&self) -> Result<Computation, EmbedError> {
+        let onnx = self.file("weights", WEIGHTS)?;
+        let cpu = Cpu::detect();
+        let precision = self.precision.unwrap_or_else(|| Precision::fastest(cpu, false));
+        let computation = Computation::new(&onnx, &self.manifest, precision, cpu);
+        computation.map_err(|reason| self.source.refused("weights", reason))
     }
 
     /// A file, checked against the manifest. The binary's own are checked by a test.
@@ -233,7 +248,7 @@ impl ModelSource {
 struct ModelEncoder {
     model: Model,
     splitter: OnceLock<Result<TextSplitter, EmbedError>>,
-    graph: OnceLock<Result<Graph, EmbedError>>,
+    graph: OnceLock<Result<Computation, EmbedError>>,
 }
 
 impl ModelEncoder {
@@ -248,14 +263,12 @@ impl ModelEncoder {
         splitter.as_ref().map_err(Clone::clone)
     }
 
-    fn graph(&self) -> Result<&Graph, EmbedError> {
+    fn graph(&self) -> Result<&Computation, EmbedError> {
         let graph = self.graph.get_or_init(|| {
             let begun = Instant::now();
-            let onnx = self.model.file("weights", WEIGHTS)?;
-            let manifest = &self.model.manifest;
-            let graph = Graph::new(&onnx, manifest.pooling, manifest.dimensions);
+            let computation = self.model.computation();
             tracing::debug!(ms = begun.elapsed().as_secs_f64() * 1e3, "model ready");
-            graph.map_err(|reason| self.model.source.refused("weights", reason))
+            computation
         });
         graph.as_ref().map_err(Clone::clone)
     }

@@ -2,8 +2,10 @@
 //! texts of all callers into runs without waiting for more to come. Never stores or caches a vector, and never answers
 //! a failure with one.
 mod batch;
+mod compute;
 mod hash;
 mod manifest;
+mod packed;
 mod pending;
 mod queue;
 mod tokens;
@@ -15,6 +17,7 @@ pub use crate::contract::embedding::{ModelInfo, Purpose, TokenCount};
 pub use batch::{Embedder, Metrics};
 pub use hash::HashEncoder;
 pub use manifest::{DEFAULT_MODEL, Manifest, Model, ModelSource, Pooling, list, resolve};
+pub use packed::{Cpu, Precision};
 pub use pending::Pending;
 pub use queue::{Lane, MOST_WAITING};
 
@@ -27,8 +30,8 @@ pub trait Encoder: Send + Sync {
     /// Loads what [`Encoder::encode`] needs, which otherwise does so itself. Further calls return at once.
     fn prepare(&self) -> Result<(), EmbedError>;
 
-    /// One run: a unit vector for each sequence, in order. The sequences are not empty and have one length; the vector
-    /// of a sequence does not depend on the others.
+    /// One run: a unit vector for each sequence, in order. No sequence is empty; the vector of a sequence does not depend
+    /// on the others.
     fn encode(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError>;
 }
 

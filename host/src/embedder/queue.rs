@@ -1,6 +1,6 @@
-//! Which text comes next: two lanes, oldest first, texts of one token length together. A plain data structure; never
+//! Which text comes next: two lanes, oldest first, texts of any lengths together. A plain data structure; never
 //! runs anything.
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -60,7 +60,6 @@ pub(super) enum Work {
     /// Load the model, while others split texts.
     Prepare,
     Tokenise(Lane, Vec<Waiting>),
-    /// All of one length.
     Run(Vec<Tokenised>),
 }
 
@@ -75,9 +74,8 @@ enum Preparation {
 #[derive(Debug, Default)]
 struct Line {
     texts: VecDeque<Waiting>,
-    /// By length; each in the order of arrival.
-    tokenised: BTreeMap<usize, VecDeque<Tokenised>>,
-    n_tokenised: usize,
+    /// In the order of arrival.
+    tokenised: VecDeque<Tokenised>,
     n_tokens: usize,
 }
 
@@ -146,7 +144,7 @@ impl Queue {
         let lines = [std::mem::take(&mut self.interactive), std::mem::take(&mut self.background)];
         let slots = lines.into_iter().flat_map(|line| {
             let texts = line.texts.into_iter().map(|text| text.slot);
-            texts.chain(line.tokenised.into_values().flatten().map(|text| text.slot))
+            texts.chain(line.tokenised.into_iter().map(|text| text.slot))
         });
         slots.collect()
     }
@@ -161,17 +159,15 @@ impl Queue {
 
 impl Line {
     fn waiting(&self) -> usize {
-        self.texts.len() + self.n_tokenised
+        self.texts.len() + self.tokenised.len()
     }
 
     fn push_tokenised(&mut self, texts: Vec<Tokenised>) {
         for text in texts {
-            self.n_tokenised += 1;
             self.n_tokens += text.ids.len();
-            let group = self.tokenised.entry(text.ids.len()).or_default();
             // Chunks split in parallel may come back out of order.
-            let at = group.iter().rposition(|other| other.arrival < text.arrival).map_or(0, |before| before + 1);
-            group.insert(at, text);
+            let before = self.tokenised.iter().rposition(|other| other.arrival < text.arrival);
+            self.tokenised.insert(before.map_or(0, |before| before + 1), text);
         }
     }
 
@@ -198,25 +194,16 @@ impl Line {
         chunk
     }
 
-    /// The oldest text and others of its length.
+    /// The oldest text and those after it, as many as a run takes.
     fn take_group(&mut self, sharers: usize) -> Vec<Tokenised> {
-        let tokens = self.n_tokens.div_ceil(sharers).min(RUN_TOKENS);
+        let most = self.n_tokens.div_ceil(sharers).min(RUN_TOKENS);
         let mut group: Vec<Tokenised> = Vec::new();
-        while group.is_empty() {
-            let oldest = self.tokenised.iter().min_by_key(|(_, texts)| texts.front().map(|text| text.arrival));
-            let Some((&length, _)) = oldest else { break };
-            let texts = self.tokenised.entry(length).or_default();
-            let most = (tokens / length.max(1)).max(1);
-            while group.len() < most {
-                let Some(text) = texts.pop_front() else { break };
-                self.n_tokenised -= 1;
-                self.n_tokens -= length;
-                if is_wanted(&text.slot) {
-                    group.push(text);
-                }
-            }
-            if texts.is_empty() {
-                self.tokenised.remove(&length);
+        let mut n_tokens = 0;
+        while let Some(text) = self.tokenised.pop_front_if(|text| n_tokens == 0 || n_tokens + text.ids.len() <= most) {
+            self.n_tokens -= text.ids.len();
+            if is_wanted(&text.slot) {
+                n_tokens += text.ids.len();
+                group.push(text);
             }
         }
         group
@@ -224,12 +211,8 @@ impl Line {
 
     fn forget_cancelled(&mut self) {
         self.texts.retain(|text| is_wanted(&text.slot));
-        self.tokenised.retain(|_, texts| {
-            texts.retain(|text| is_wanted(&text.slot));
-            !texts.is_empty()
-        });
-        self.n_tokenised = self.tokenised.values().map(VecDeque::len).sum();
-        self.n_tokens = self.tokenised.iter().map(|(length, texts)| length * texts.len()).sum();
+        self.tokenised.retain(|text| is_wanted(&text.slot));
+        self.n_tokens = self.tokenised.iter().map(|text| text.ids.len()).sum();
     }
 }
 
@@ -287,8 +270,8 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_leads_and_its_length_follows() {
-        check(&["bb", "a", "cc", "d", "eee"], &[], &[&["bb", "cc"], &["a", "d"], &["eee"]]);
+    fn texts_of_all_lengths_go_together_in_their_order() {
+        check(&["bb", "a", "cc", "d", "eee"], &[], &[&["bb", "a", "cc", "d", "eee"]]);
     }
 
     #[test]
@@ -298,12 +281,11 @@ mod tests {
 
     #[test]
     fn every_fourth_take_serves_the_background() {
-        // The takes are: split, run `a`, run `bb`, split the background, run `ccc`, run `dddd`, run `eeeee`, run `x`.
-        check(
-            &["a", "bb", "ccc", "dddd", "eeeee", "ffffff"],
-            &["x"],
-            &[&["a"], &["bb"], &["ccc"], &["dddd"], &["eeeee"], &["x"], &["ffffff"]],
-        );
+        let long: Vec<String> = "abcdef".chars().map(|letter| letter.to_string().repeat(300)).collect();
+        let long: Vec<&str> = long.iter().map(String::as_str).collect();
+        // The takes are: split, run a, run b, split the background, run c, run d, run e, run `x`.
+        let runs = [&long[..1], &long[1..2], &long[2..3], &long[3..4], &long[4..5], &["x"], &long[5..]];
+        check(&long, &["x"], &runs);
     }
 
     #[test]

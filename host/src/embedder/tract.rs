@@ -1,4 +1,4 @@
-//! The graph of a model and its runs. The only file that names tract; no queue, no text.
+//! The graph of a model as its file has it, and its runs. No queue, no text.
 //!
 //! All sequences of a run have one length. An odd one is padded by one masked token: tract's softmax sums the scores of
 //! a row in an order that follows its place in memory, and with even rows that place is alike for every sequence of a
@@ -11,14 +11,20 @@ use tract_onnx::prelude::*;
 use super::{EmbedError, Pooling, unit};
 
 /// Numbers of ONNX's types of elements.
-const ONNX_FLOAT: i32 = 1;
-const ONNX_INT64: i32 = 7;
-const ONNX_FLOAT16: i32 = 10;
+pub(super) const ONNX_FLOAT: i32 = 1;
+pub(super) const ONNX_INT64: i32 = 7;
+pub(super) const ONNX_FLOAT16: i32 = 10;
 /// Number of ONNX's type of attributes for a tensor.
 const ONNX_TENSOR: i32 = 4;
 
-const IDS: &str = "input_ids";
-const MASK: &str = "attention_mask";
+pub(super) const IDS: &str = "input_ids";
+pub(super) const MASK: &str = "attention_mask";
+pub(super) const TYPES: &str = "token_type_ids";
+
+/// Parses an ONNX file. The error is the reason alone.
+pub(super) fn parse(onnx: &[u8]) -> Result<ModelProto, String> {
+    tract_onnx::onnx().proto_model_for_read(&mut &*onnx).map_err(|cause| format!("{cause:#}"))
+}
 
 /// A model ready to run, shared by all threads.
 pub(super) struct Graph {
@@ -28,12 +34,10 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Reads an ONNX file with the inputs `input_ids`, `attention_mask` and perhaps `token_type_ids`, whose first output has
+    /// Takes an ONNX file with the inputs `input_ids`, `attention_mask` and perhaps `token_type_ids`, whose first output has
     /// a vector a token. The error is the reason alone.
-    pub(super) fn new(onnx: &[u8], pooling: Pooling, dimensions: u32) -> Result<Self, String> {
-        let file = tract_onnx::onnx().proto_model_for_read(&mut &*onnx);
-        let graph = file.and_then(|file| Self::build(file, pooling, dimensions as usize));
-        graph.map_err(|cause| format!("{cause:#}"))
+    pub(super) fn new(file: ModelProto, pooling: Pooling, dimensions: usize) -> Result<Self, String> {
+        Self::build(file, pooling, dimensions).map_err(|cause| format!("{cause:#}"))
     }
 
     fn build(mut file: ModelProto, pooling: Pooling, dimensions: usize) -> TractResult<Self> {
@@ -107,7 +111,7 @@ fn pool(states: &[f32], dimensions: usize, pooling: Pooling) -> Vec<f32> {
 fn simplify(file: &mut ModelProto) -> TractResult<()> {
     let graph = file.graph.as_mut().ok_or_else(|| TractError::msg("the file has no graph"))?;
     widen(graph)?;
-    settle(graph, "token_type_ids", 0);
+    settle(graph, TYPES, 0);
     graph.input.sort_by_key(|input| (input.name != IDS, input.name != MASK));
     Ok(())
 }

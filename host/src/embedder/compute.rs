@@ -1,0 +1,58 @@
+//! How a model's vectors are computed: on packed tokens where its file is recognised, otherwise on the graph as the
+//! file has it. Says which, and why.
+use std::collections::BTreeMap;
+
+use super::packed::{Cpu, PackedGraph, Precision};
+use super::tract::{Graph, parse};
+use super::{EmbedError, Manifest};
+
+/// A model ready to run, shared by all threads.
+pub(super) enum Computation {
+    Packed(PackedGraph),
+    Stock { graph: Graph, reason: String },
+}
+
+impl Computation {
+    /// Reads an ONNX file. The error is the reason alone.
+    pub(super) fn new(onnx: &[u8], manifest: &Manifest, precision: Precision, cpu: Cpu) -> Result<Self, String> {
+        let file = parse(onnx)?;
+        let (pooling, dimensions) = (manifest.pooling, manifest.dimensions as usize);
+        let max_tokens = manifest.max_tokens as usize;
+        match PackedGraph::new(&file, pooling, dimensions, max_tokens, precision, cpu) {
+            Ok(graph) => Ok(Self::Packed(graph)),
+            Err(reason) => Ok(Self::Stock { graph: Graph::new(file, pooling, dimensions)?, reason }),
+        }
+    }
+
+    /// How vectors are computed, in words.
+    pub(super) fn path(&self) -> String {
+        match self {
+            Self::Packed(graph) => graph.path().to_owned(),
+            Self::Stock { reason, .. } => format!("the file's own graph in f32, as it is not recognised: {reason}"),
+        }
+    }
+
+    /// One run: a unit vector for each sequence, in order. No sequence is empty.
+    pub(super) fn run(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        match self {
+            Self::Packed(graph) => graph.run(sequences),
+            Self::Stock { graph, .. } => by_length(graph, sequences),
+        }
+    }
+}
+
+/// Runs the sequences of each length together.
+fn by_length(graph: &Graph, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError> {
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (place, sequence) in sequences.iter().enumerate() {
+        groups.entry(sequence.len()).or_default().push(place);
+    }
+    let mut vectors = vec![Vec::new(); sequences.len()];
+    for places in groups.into_values() {
+        let group: Vec<&[u32]> = places.iter().map(|place| sequences[*place]).collect();
+        for (place, vector) in places.into_iter().zip(graph.run(&group)?) {
+            vectors[place] = vector;
+        }
+    }
+    Ok(vectors)
+}
