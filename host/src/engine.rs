@@ -137,6 +137,10 @@ impl Engine {
         self.instances.capabilities().embedder.as_ref()
     }
 
+    fn index(&self) -> Result<Arc<Index>> {
+        Ok(self.instances.capabilities().rooms.index(self.instances.room())?)
+    }
+
     /// The model whose vectors this store holds.
     #[must_use]
     pub fn model(&self) -> Option<&ModelInfo> {
@@ -150,7 +154,7 @@ impl Engine {
             embedder.prepare();
             let capabilities = self.instances.capabilities();
             let room = self.instances.room();
-            if room.index().pending() > 0 {
+            if room.owes(&capabilities.records) {
                 room.pay(&capabilities.records, &capabilities.writer, embedder);
             }
         }
@@ -178,7 +182,7 @@ impl Engine {
     /// The stored vectors of memories, one a passage; none for a memory that the index does not have.
     #[expect(clippy::unused_async, reason = "a verb like the others: what it reads may come to be on disk")]
     pub async fn vectors(&self, ids: &[String]) -> Result<Vec<Option<Vec<Vec<f32>>>>> {
-        let (vectors, counts) = self.instances.room().index().vectors(ids);
+        let (vectors, counts) = self.index()?.vectors(ids);
         let mut vectors = vectors.into_iter();
         let mut take = |count: u32| (count > 0).then(|| vectors.by_ref().take(count as usize).collect());
         Ok(counts.into_iter().map(&mut take).collect())
@@ -205,7 +209,7 @@ impl Engine {
             let which = which.to_owned();
             move |difference: String| format!("{which}: {difference}")
         };
-        found.extend(room.index().compare(&fresh).into_iter().map(name("the indexes in use differ from the store")));
+        found.extend(self.index()?.compare(&fresh).into_iter().map(name("the indexes in use differ from the store")));
         let dimensions = self.model().map_or(0, |model| model.dimensions as usize);
         let replayed = self.replayed(dimensions, head)?;
         found.extend(replayed.compare(&fresh).into_iter().map(name("the changelog differs from the entries")));

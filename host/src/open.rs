@@ -116,9 +116,7 @@ impl Options {
         let absorbing = rooms.clone();
         let writer = Writer::start(records.clone(), move |tenant, seq, changes| absorbing.absorb(tenant, seq, changes));
         let tenant = records.tenant(&self.tenant)?;
-        let begun = Instant::now();
-        let room = rooms.room(tenant)?;
-        tracing::debug!(ms = milliseconds(begun), "indexes ready");
+        let room = rooms.room(tenant);
         let capabilities = Capabilities { records, writer, rooms, embedder, system: self.system };
         let cache = self.cache.filter(|directory| private(directory));
         let begun = Instant::now();

@@ -26,7 +26,8 @@ pub(crate) struct Rooms {
 /// See the module.
 pub(crate) struct Room {
     pub(crate) tenant: Tenant,
-    index: RwLock<Arc<Index>>,
+    /// None until it is first asked for: verbs that only read or add records do without.
+    index: RwLock<Option<Arc<Index>>>,
     /// Up to here the index was read from the store; commits beyond are absorbed one by one.
     recovered: Mutex<Seq>,
     paying: AtomicBool,
@@ -42,22 +43,31 @@ impl Rooms {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The room of a tenant; its indexes are built from the store when it is first asked for. The writer waits
-    /// meanwhile, so that no commit falls between what was read and what is absorbed.
-    pub(crate) fn room(&self, tenant: Tenant) -> Result<Arc<Room>, StoreError> {
-        let mut open = self.lock();
-        if let Some(room) = open.get(&tenant) {
-            return Ok(room.clone());
+    /// The room of a tenant.
+    pub(crate) fn room(&self, tenant: Tenant) -> Arc<Room> {
+        let new = || {
+            let index = RwLock::new(None);
+            Arc::new(Room { tenant, index, recovered: Mutex::default(), paying: AtomicBool::new(false) })
+        };
+        self.lock().entry(tenant).or_insert_with(new).clone()
+    }
+
+    /// The index of a room as it is now; built from the store when it is first asked for. The writer waits meanwhile,
+    /// so that no commit falls between what was read and what is absorbed.
+    pub(crate) fn index(&self, room: &Room) -> Result<Arc<Index>, StoreError> {
+        if let Some(index) = room.built() {
+            return Ok(index);
         }
-        let (index, head) = self.build(tenant)?;
-        let room = Arc::new(Room {
-            tenant,
-            index: RwLock::new(Arc::new(index)),
-            recovered: Mutex::new(head),
-            paying: AtomicBool::new(false),
-        });
-        open.insert(tenant, room.clone());
-        Ok(room)
+        let _writer_waits = self.lock();
+        // Another caller may have been faster.
+        if let Some(index) = room.built() {
+            return Ok(index);
+        }
+        let started = Instant::now();
+        let (index, head) = self.build(room.tenant)?;
+        tracing::debug!(ms = started.elapsed().as_secs_f64() * 1e3, "indexes ready");
+        *room.recovered() = head;
+        Ok(room.replace(index))
     }
 
     /// Builds an index from what the store holds, and tells up to which position.
@@ -76,15 +86,30 @@ impl Rooms {
         Ok((index, head))
     }
 
+    /// Where the indexes stand, after waiting up to `wait` for owed vectors and for what was committed before.
+    pub(crate) async fn progress(&self, room: &Room, wait: Duration) -> Result<Progress, StoreError> {
+        let deadline = Instant::now() + wait;
+        let head = self.store.usage(room.tenant)?.head;
+        loop {
+            let index = self.index(room)?;
+            let (at, pending) = (index.absorbed(), index.pending());
+            if (pending == 0 && at >= head) || Instant::now() >= deadline {
+                // Nothing of an index is on disk.
+                return Ok(Progress { entries: index.len(), pending, absorbed: at.0, bytes: 0 });
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// What the writer does after each commit, in order.
     pub(crate) fn absorb(&self, tenant: Tenant, seq: Seq, changes: Vec<Change>) {
         let Some(room) = self.lock().get(&tenant).cloned() else { return };
-        let recovered = *room.recovered();
-        if seq <= recovered {
+        // What is built later holds this commit, and what was built from the store already may.
+        let Some(index) = room.built() else { return };
+        if seq <= *room.recovered() {
             return;
         }
         let absorbed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let index = room.index();
             let at = index.absorbed();
             if Seq(at.0 + 1) == seq {
                 index.absorb(seq, changes);
@@ -100,7 +125,7 @@ impl Rooms {
             match self.build(tenant) {
                 Ok((index, head)) => {
                     tracing::warn!(seq = seq.0, "the indexes were rebuilt from the store");
-                    *room.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
+                    room.replace(index);
                     *room.recovered() = head;
                 }
                 Err(error) => tracing::error!("cannot rebuild the indexes: {error:#}"),
@@ -128,23 +153,22 @@ impl Room {
         self.recovered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The index of this moment.
-    pub(crate) fn index(&self) -> Arc<Index> {
+    /// The index, if anybody asked for it yet.
+    fn built(&self) -> Option<Arc<Index>> {
         self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where the indexes stand, after waiting up to `wait` for owed vectors and for what was committed before.
-    pub(crate) async fn progress(&self, store: &Store, wait: Duration) -> Result<Progress, StoreError> {
-        let deadline = Instant::now() + wait;
-        let head = store.usage(self.tenant)?.head;
-        loop {
-            let index = self.index();
-            let (at, pending) = (index.absorbed(), index.pending());
-            if (pending == 0 && at >= head) || Instant::now() >= deadline {
-                // Nothing of an index is on disk.
-                return Ok(Progress { entries: index.len(), pending, absorbed: at.0, bytes: 0 });
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+    fn replace(&self, index: Index) -> Arc<Index> {
+        let index = Arc::new(index);
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(index.clone());
+        index
+    }
+
+    /// Whether a vector is owed to anything.
+    pub(crate) fn owes(&self, store: &Store) -> bool {
+        match self.built() {
+            Some(index) => index.pending() > 0,
+            None => store.snapshot().and_then(|s| s.owed(self.tenant, 1)).is_ok_and(|owed| !owed.is_empty()),
         }
     }
 

@@ -10,8 +10,10 @@ use crate::contract::system::Stamp;
 use crate::contract::types::{Error, Refusal, Scope};
 use crate::contract::{embedding, index, llm, logging, reranking, storage, system, types};
 use crate::embedder::{Embedder, Lane, Pending, unit};
+use crate::index::Index;
 use crate::store::StoreError;
 use crate::writer::{Batch, BatchVector};
+use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::Resource;
 
@@ -59,10 +61,14 @@ impl Ctx {
         Ok(self.table.push(Vectors(vectors))?)
     }
 
+    fn index(&self) -> Result<Arc<Index>, Error> {
+        io(self.capabilities.rooms.index(&self.room))
+    }
+
     /// Has what is owed computed, now that the model is needed anyway.
     fn pay(&self) {
         if let Some(embedder) = &self.capabilities.embedder
-            && self.room.index().pending() > 0
+            && self.room.owes(&self.capabilities.records)
         {
             self.room.pay(&self.capabilities.records, &self.capabilities.writer, embedder);
         }
@@ -195,7 +201,7 @@ impl index::Host for Ctx {
     }
 
     fn statistics(&mut self, scope: Scope, terms: Vec<String>) -> Answer<Corpus> {
-        Ok(Ok(self.room.index().statistics(&scope, &terms)))
+        Ok(self.index().map(|index| index.statistics(&scope, &terms)))
     }
 
     async fn search(&mut self, probes: Vec<Probe>, vectors: Option<Resource<Vectors>>) -> Answer<Vec<Candidates>> {
@@ -215,7 +221,10 @@ impl index::Host for Ctx {
         } else if let Some(place) = places.first() {
             return Ok(Err(no_such_place(*place)));
         }
-        let index = self.room.index();
+        let index = match self.index() {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error)),
+        };
         let vector = |probe: &Probe| probe.vector.and_then(|place| waited.get(&place)).map(|vector| vector.as_slice());
         Ok(Ok(probes.iter().map(|probe| index.search(probe, vector(probe))).collect()))
     }
@@ -225,7 +234,10 @@ impl index::Host for Ctx {
     }
 
     async fn load(&mut self, keys: Vec<String>) -> Answer<(Resource<Vectors>, Vec<u32>)> {
-        let (vectors, counts) = self.room.index().vectors(&keys);
+        let (vectors, counts) = match self.index() {
+            Ok(index) => index.vectors(&keys),
+            Err(error) => return Ok(Err(error)),
+        };
         Ok(Ok((self.push(vectors.into_iter().map(Pending::ready).collect())?, counts)))
     }
 
@@ -233,7 +245,7 @@ impl index::Host for Ctx {
         if wait_ms > 0 {
             self.pay();
         }
-        Ok(io(self.room.progress(&self.capabilities.records, Duration::from_millis(wait_ms.into())).await))
+        Ok(io(self.capabilities.rooms.progress(&self.room, Duration::from_millis(wait_ms.into())).await))
     }
 }
 
