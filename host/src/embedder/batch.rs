@@ -73,7 +73,7 @@ impl Embedder {
             encoder: OnceLock::new(),
             n_workers: workers.max(1),
             threads: OnceLock::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State { queue: Queue::of(workers), ..State::default() }),
             wake: Condvar::new(),
             metrics: Mutex::default(),
         };

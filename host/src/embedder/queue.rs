@@ -12,6 +12,8 @@ pub const MOST_WAITING: usize = 65_536;
 
 /// Tokens of one run: the activations of more do not fit the second-level cache.
 const RUN_TOKENS: usize = 512;
+/// A run of so many tokens computes about as well as a longer one: beyond, busy workers are left their share.
+const GOOD_RUN: usize = 128;
 
 /// Texts and bytes that one worker splits into tokens at a time.
 const CHUNK_TEXTS: usize = 32;
@@ -87,9 +89,16 @@ pub(super) struct Queue {
     preparation: Preparation,
     arrivals: u64,
     takes: u64,
+    /// Workers beside the one that takes.
+    others: usize,
 }
 
 impl Queue {
+    /// An empty queue in front of so many workers, of which there is one at least.
+    pub(super) fn of(workers: usize) -> Self {
+        Self { others: workers.saturating_sub(1), ..Self::default() }
+    }
+
     /// Texts that wait, cancelled ones included until somebody notices.
     pub(super) fn waiting(&self) -> usize {
         self.interactive.waiting() + self.background.waiting()
@@ -134,7 +143,8 @@ impl Queue {
         } else {
             [Lane::Interactive, Lane::Background]
         };
-        let work = lanes.into_iter().find_map(|lane| self.line(lane).take(lane, idle + 1))?;
+        let others = self.others;
+        let work = lanes.into_iter().find_map(|lane| self.line(lane).take(lane, idle + 1, others))?;
         self.takes += 1;
         Some(work)
     }
@@ -171,12 +181,12 @@ impl Line {
         }
     }
 
-    fn take(&mut self, lane: Lane, sharers: usize) -> Option<Work> {
+    fn take(&mut self, lane: Lane, sharers: usize, others: usize) -> Option<Work> {
         let chunk = self.take_texts(sharers);
         if !chunk.is_empty() {
             return Some(Work::Tokenise(lane, chunk));
         }
-        let group = self.take_group(sharers);
+        let group = self.take_group(sharers, others);
         (!group.is_empty()).then_some(Work::Run(group))
     }
 
@@ -194,9 +204,14 @@ impl Line {
         chunk
     }
 
-    /// The oldest text and those after it, as many as a run takes.
-    fn take_group(&mut self, sharers: usize) -> Vec<Tokenised> {
-        let most = self.n_tokens.div_ceil(sharers).min(RUN_TOKENS);
+    /// The oldest text and those after it, as many as a run takes. Workers that are idle share what waits; those that
+    /// are busy are left their part of a burst, so that none of them works on it alone in the end.
+    fn take_group(&mut self, sharers: usize, others: usize) -> Vec<Tokenised> {
+        let share = match sharers {
+            1 => self.n_tokens.div_ceil(others + 1).max(GOOD_RUN),
+            _ => self.n_tokens.div_ceil(sharers),
+        };
+        let most = share.min(RUN_TOKENS);
         let mut group: Vec<Tokenised> = Vec::new();
         let mut n_tokens = 0;
         while let Some(text) = self.tokenised.pop_front_if(|text| n_tokens == 0 || n_tokens + text.ids.len() <= most) {
@@ -344,5 +359,15 @@ mod tests {
         assert!(matches!(queue.take(0), Some(Work::Prepare)));
         queue.prepare();
         assert!(matches!(queue.take(0), Some(Work::Tokenise(..))));
+    }
+
+    #[test]
+    fn a_worker_leaves_busy_ones_their_part_of_a_burst() {
+        let texts = ["aaaaaaaa"; 40];
+        let mut queue = Queue::of(2);
+        let _handles = push(&mut queue, Lane::Interactive, &texts);
+        let runs: Vec<usize> = runs(&mut queue).iter().map(Vec::len).collect();
+        // 320 tokens: half of them, then no less than makes a good run.
+        assert_eq!(runs, [20, 16, 4]);
     }
 }
