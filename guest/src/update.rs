@@ -50,7 +50,7 @@ pub fn update_matching(
 ) -> Result<Matched> {
     let filter = check_selection(selection)?;
     // The patch is checked once against an empty memory, so that a bad one is refused whatever matches.
-    let sample = Content { text: "x".to_owned(), ..crate::update::blank() };
+    let sample = Content { text: "x".to_owned(), ..blank() };
     apply_patch(&sample, patch, "patch")?;
     commit(
         host,
