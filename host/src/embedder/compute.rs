@@ -2,9 +2,9 @@
 //! file has it. Says which, and why.
 use std::collections::BTreeMap;
 
-use super::packed::{Cpu, PackedGraph, Precision};
+use super::EmbedError;
+use super::packed::{Form, PackedGraph, Place};
 use super::tract::{Graph, parse};
-use super::{EmbedError, Manifest};
 
 /// A model ready to run, shared by all threads.
 pub(super) enum Computation {
@@ -13,14 +13,17 @@ pub(super) enum Computation {
 }
 
 impl Computation {
-    /// Reads an ONNX file. The error is the reason alone.
-    pub(super) fn new(onnx: &[u8], manifest: &Manifest, precision: Precision, cpu: Cpu) -> Result<Self, String> {
+    /// What an earlier process kept there, if it did.
+    pub(super) fn kept(form: &Form, place: &Place) -> Option<Self> {
+        PackedGraph::kept(form, place).map(Self::Packed)
+    }
+
+    /// Reads an ONNX file; what is packed of it is kept if there is a place. The error is the reason alone.
+    pub(super) fn new(onnx: &[u8], form: &Form, place: Option<&Place>) -> Result<Self, String> {
         let file = parse(onnx)?;
-        let (pooling, dimensions) = (manifest.pooling, manifest.dimensions as usize);
-        let max_tokens = manifest.max_tokens as usize;
-        match PackedGraph::new(&file, pooling, dimensions, max_tokens, precision, cpu) {
+        match PackedGraph::new(&file, form, place) {
             Ok(graph) => Ok(Self::Packed(graph)),
-            Err(reason) => Ok(Self::Stock { graph: Graph::new(file, pooling, dimensions)?, reason }),
+            Err(reason) => Ok(Self::Stock { graph: Graph::new(file, form.pooling, form.dimensions)?, reason }),
         }
     }
 

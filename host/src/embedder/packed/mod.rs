@@ -2,22 +2,28 @@
 //! standard ONNX file is recognised and rebuilt of Cairn's own operators, which tract runs as it does its own.
 //!
 //! The vector of a text does not depend on the texts beside it, not in its last bit.
-mod kernels;
-mod linear;
-mod ops;
 mod recognise;
 
+mod blocks;
+mod calibrate;
+mod file;
+mod linear;
+mod numbers;
+
+mod kernels;
+mod ops;
+
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
+use blocks::Blocks;
 pub use kernels::Cpu;
 use kernels::PANEL;
-use linear::Dense;
-use ops::{Attention, Embed, FeedForward, LayerNorm, Linear, Packed, Pool};
-use recognise::{Encoder, Layer};
+use ops::{Embed, Packed, Pool};
 
 use super::{EmbedError, Pooling, unit};
 
@@ -40,7 +46,7 @@ impl Precision {
         if takes_int8 && cpu.has_bytes() {
             return Self::Int8;
         }
-        if cpu.has_bf16() { Self::Bf16 } else { Self::F32 }
+        if cpu.has_fast_bf16() { Self::Bf16 } else { Self::F32 }
     }
 }
 
@@ -64,6 +70,33 @@ impl fmt::Display for Precision {
     }
 }
 
+/// How an encoder is packed and run.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    pub(super) pooling: Pooling,
+    pub(super) dimensions: usize,
+    pub(super) max_tokens: usize,
+    pub(super) precision: Precision,
+    pub(super) cpu: Cpu,
+}
+
+/// Where a packed encoder is kept, and of which model it is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) folder: PathBuf,
+    pub(super) fingerprint: String,
+}
+
+impl Place {
+    fn file(&self, form: &Form) -> PathBuf {
+        self.folder.join(format!("{}-{}-{}.packed", self.fingerprint, form.precision, form.cpu.name()))
+    }
+
+    fn belonging(&self, form: &Form) -> String {
+        file::belonging(&self.fingerprint, form.max_tokens, form.precision, form.cpu)
+    }
+}
+
 /// A recognised model ready to run, shared by all threads.
 pub(super) struct PackedGraph {
     plan: Arc<TypedSimplePlan>,
@@ -73,30 +106,43 @@ pub(super) struct PackedGraph {
 }
 
 impl PackedGraph {
-    /// The error says why the file is not recognised.
-    pub(super) fn new(
-        file: &ModelProto,
-        pooling: Pooling,
-        dimensions: usize,
-        max_tokens: usize,
-        precision: Precision,
-        cpu: Cpu,
-    ) -> Result<Self, String> {
-        let encoder = recognise::recognise(file, max_tokens)?;
+    /// What an earlier process kept; `None` where there is nothing to be relied on.
+    pub(super) fn kept(form: &Form, place: &Place) -> Option<Self> {
+        let path = place.file(form);
+        let loaded = file::load(&path, &place.belonging(form), form.cpu);
+        let loaded = loaded.and_then(|blocks| Self::of(blocks, form));
+        loaded.inspect_err(|reason| tracing::debug!(file = %path.display(), reason, "no packed weights")).ok()
+    }
+
+    /// Packs the encoder in an ONNX file, and keeps it for later processes if there is a place. The error says why the
+    /// file is not recognised.
+    pub(super) fn new(file: &ModelProto, form: &Form, place: Option<&Place>) -> Result<Self, String> {
+        let encoder = recognise::recognise(file, form.max_tokens)?;
         let width = encoder.width;
-        if width != dimensions {
-            return Err(format!("the output has {width} numbers a token, not {dimensions}"));
+        if width != form.dimensions {
+            return Err(format!("the output has {width} numbers a token, not {}", form.dimensions));
         }
         let is_odd = |count: &usize| !count.is_multiple_of(PANEL);
         let between = encoder.layers.iter().map(|layer| layer.up.outputs());
         if let Some(odd) = between.chain([width]).find(is_odd) {
             return Err(format!("its width of {odd} is no multiple of {PANEL}"));
         }
-        let n_layers = encoder.layers.len();
-        let plan = plan(encoder, pooling, precision, cpu).map_err(|cause| format!("{cause:#}"))?;
-        let (plan, instructions) = plan;
+        let blocks = Blocks::new(encoder, form.cpu, form.precision);
+        if let Some(place) = place {
+            let path = place.file(form);
+            if let Err(cause) = file::save(&blocks, &place.belonging(form), &path) {
+                tracing::debug!(file = %path.display(), %cause, "packed weights are not kept");
+            }
+        }
+        Self::of(blocks, form)
+    }
+
+    fn of(blocks: Blocks, form: &Form) -> Result<Self, String> {
+        let (width, n_layers, precision) = (blocks.width, blocks.layers.len(), form.precision);
+        let instructions = blocks.layers.first().map_or("no", |layer| layer.qkv.instructions());
+        let plan = plan(blocks, form).map_err(|cause| format!("{cause:#}"))?;
         let path = format!("packed tokens, {n_layers} layers, {precision} products with {instructions} instructions");
-        Ok(Self { plan, width, max_tokens, path })
+        Ok(Self { plan, width, max_tokens: form.max_tokens, path })
     }
 
     /// How it is computed, in words.
@@ -133,39 +179,21 @@ impl PackedGraph {
     }
 }
 
-/// The encoder wired of packed operators, from ids, positions and offsets to one vector a text; and the instructions of
-/// its products.
-fn plan(
-    encoder: Encoder,
-    pooling: Pooling,
-    precision: Precision,
-    cpu: Cpu,
-) -> TractResult<(Arc<TypedSimplePlan>, &'static str)> {
-    let width = encoder.width;
+/// The encoder wired of packed operators, from ids, positions and offsets to one vector a text.
+fn plan(blocks: Blocks, form: &Form) -> TractResult<Arc<TypedSimplePlan>> {
+    let Blocks { cpu, width, words, positions: places, norm, layers } = blocks;
     let mut wiring = Wiring { model: TypedModel::default(), n_nodes: 0 };
     let (tokens, marks) = (wiring.model.sym("T").to_dim(), wiring.model.sym("N").to_dim());
     let ids = wiring.model.add_source("ids", i64::fact([tokens.clone()]))?;
     let positions = wiring.model.add_source("positions", i64::fact([tokens]))?;
     let offsets = wiring.model.add_source("offsets", i64::fact([marks]))?;
-    let embed = Embed { words: encoder.words, positions: encoder.positions, width };
-    let mut x = wiring.add(embed, &[ids, positions])?;
-    x = wiring.add(LayerNorm { cpu, norm: encoder.norm }, &[x])?;
-    let mut instructions = "no";
-    for layer in encoder.layers {
-        let Layer { heads, query, key, value, output, attention_norm, up, gelu, down, norm } = layer;
-        let qkv = Dense::joined([&query, &key, &value]).packed(cpu, precision);
-        instructions = qkv.instructions();
-        let qkv = wiring.add(Linear(qkv), &[x])?;
-        let mixed = wiring.add(Attention { cpu, heads, size: width / heads }, &[qkv, offsets])?;
-        x = wiring.add(Linear(output.packed(cpu, precision)), &[mixed, x])?;
-        x = wiring.add(LayerNorm { cpu, norm: attention_norm }, &[x])?;
-        let (up, down) = (up.packed(cpu, precision), down.packed(cpu, precision));
-        x = wiring.add(FeedForward { cpu, up, gelu, down }, &[x])?;
-        x = wiring.add(LayerNorm { cpu, norm }, &[x])?;
+    let mut x = wiring.add(Embed { cpu, norm, words, positions: places, width }, &[ids, positions])?;
+    for layer in layers {
+        x = wiring.add(layer, &[x, offsets])?;
     }
-    let pooled = wiring.add(Pool { pooling, width }, &[x, offsets])?;
+    let pooled = wiring.add(Pool { pooling: form.pooling, width }, &[x, offsets])?;
     wiring.model.select_output_outlets(&[pooled])?;
-    Ok((wiring.model.into_runnable()?, instructions))
+    wiring.model.into_runnable()
 }
 
 struct Wiring {

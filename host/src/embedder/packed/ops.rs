@@ -11,14 +11,15 @@ use std::sync::Arc;
 )]
 use tract_onnx::tract_core::internal::*;
 
-use super::kernels::{self, Cpu, Gelu, Scratch, Weights};
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+
+use super::blocks::{Block, Norm, Work};
+use super::kernels::Cpu;
+use super::numbers::Numbers;
 use crate::embedder::Pooling;
 
-/// Tokens whose intermediate activations stay in the second-level cache.
-const BLOCK: usize = 96;
-
 thread_local! {
-    static SCRATCH: RefCell<(Scratch, Vec<f32>)> = RefCell::default();
+    static WORK: RefCell<Work> = RefCell::default();
 }
 
 /// What an operator computes of its inputs: a row of `width` numbers for each row of the first input, or for each text.
@@ -76,19 +77,22 @@ impl TypedOp for Packed {
     as_op!();
 }
 
-/// `embed(ids, positions)`: rows of two tables, added.
+/// `embed(ids, positions)`: rows of two tables, added, and their norm.
 pub(super) struct Embed {
+    pub(super) cpu: Cpu,
+    pub(super) norm: Norm,
     pub(super) words: Table,
     /// Row-major, as many as the model reads.
-    pub(super) positions: Vec<f32>,
+    pub(super) positions: Numbers<f32>,
     pub(super) width: usize,
 }
 
 /// One row a word, in the precision of the file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Table {
-    Full(Vec<f32>),
-    Half(Vec<f16>),
+    Full(Numbers<f32>),
+    /// The bits of 16-bit floats.
+    Half(Numbers<u16>),
 }
 
 impl Table {
@@ -96,6 +100,15 @@ impl Table {
         match self {
             Self::Full(numbers) => numbers.len(),
             Self::Half(numbers) => numbers.len(),
+        }
+    }
+
+    /// The row of a word. Panics where there is none.
+    pub(super) fn read(&self, word: usize, row: &mut [f32]) {
+        let at = word * row.len();
+        match self {
+            Self::Full(words) => row.copy_from_slice(&words[at..][..row.len()]),
+            Self::Half(words) => words[at..][..row.len()].reinterpret_cast::<f16>().convert_to_f32_slice(row),
         }
     }
 }
@@ -129,145 +142,19 @@ impl Layer for Embed {
             };
             let position = &self.positions[at(*position, self.positions.len())?..][..self.width];
             let word = at(*id, self.words.len())?;
-            match &self.words {
-                Table::Full(words) => row.copy_from_slice(&words[word..][..self.width]),
-                Table::Half(words) => {
-                    for (x, half) in row.iter_mut().zip(&words[word..][..self.width]) {
-                        *x = half.to_f32();
-                    }
-                }
-            }
+            self.words.read(word / self.width, row);
             for (x, y) in row.iter_mut().zip(position) {
                 *x += y;
             }
+            self.norm.apply(self.cpu, row);
         }
         Ok(out)
     }
 }
 
-/// `linear(x)`, or `linear(x, residual)`, which is added.
-#[derive(Debug)]
-pub(super) struct Linear(pub(super) Weights);
-
-impl Layer for Linear {
+impl Layer for Block {
     fn name(&self) -> &'static str {
-        "Linear"
-    }
-
-    fn width(&self) -> usize {
-        self.0.outputs()
-    }
-
-    fn eval(&self, inputs: TVec<TValue>) -> TractResult<Tensor> {
-        let x = inputs[0].try_as_plain_ram()?;
-        let x = x.as_slice::<f32>()?;
-        let residual = match inputs.get(1) {
-            Some(residual) => Some(residual.try_as_plain_ram()?),
-            None => None,
-        };
-        let residual = match &residual {
-            Some(residual) => Some(residual.as_slice::<f32>()?),
-            None => None,
-        };
-        let mut out = Tensor::zero::<f32>(&[x.len() / self.0.inputs(), self.0.outputs()])?;
-        let mut rows = out.try_as_plain_ram_mut()?;
-        let rows = rows.as_slice_mut::<f32>()?;
-        SCRATCH.with_borrow_mut(|(scratch, _)| self.0.product(x, residual, rows, scratch));
-        Ok(out)
-    }
-}
-
-/// `feed_forward(x)`: up, GELU, down, and `x` itself added; so many tokens at a time that what lies between stays near.
-#[derive(Debug)]
-pub(super) struct FeedForward {
-    pub(super) cpu: Cpu,
-    pub(super) up: Weights,
-    pub(super) gelu: Gelu,
-    pub(super) down: Weights,
-}
-
-impl Layer for FeedForward {
-    fn name(&self) -> &'static str {
-        "FeedForward"
-    }
-
-    fn width(&self) -> usize {
-        self.down.outputs()
-    }
-
-    fn eval(&self, inputs: TVec<TValue>) -> TractResult<Tensor> {
-        let x = inputs[0].try_as_plain_ram()?;
-        let x = x.as_slice::<f32>()?;
-        let (width, between) = (self.down.outputs(), self.up.outputs());
-        let mut out = Tensor::zero::<f32>(&[x.len() / width, width])?;
-        let mut rows = out.try_as_plain_ram_mut()?;
-        let rows = rows.as_slice_mut::<f32>()?;
-        SCRATCH.with_borrow_mut(|(scratch, inner)| {
-            for (x, rows) in x.chunks(BLOCK * width).zip(rows.chunks_mut(BLOCK * width)) {
-                inner.resize(x.len() / width * between, 0.0);
-                self.up.product(x, None, inner, scratch);
-                kernels::gelu(self.cpu, inner, self.gelu);
-                self.down.product(inner, Some(x), rows, scratch);
-            }
-        });
-        Ok(out)
-    }
-}
-
-/// `attention(qkv, offsets)`: each text's tokens look at that text's.
-#[derive(Debug)]
-pub(super) struct Attention {
-    pub(super) cpu: Cpu,
-    pub(super) heads: usize,
-    pub(super) size: usize,
-}
-
-impl Layer for Attention {
-    fn name(&self) -> &'static str {
-        "Attention"
-    }
-
-    fn width(&self) -> usize {
-        self.heads * self.size
-    }
-
-    fn eval(&self, inputs: TVec<TValue>) -> TractResult<Tensor> {
-        let (qkv, offsets) = args_2!(inputs);
-        let width = self.width();
-        let mut out = Tensor::zero::<f32>(&[qkv.shape()[0], width])?;
-        let (qkv, mut rows) = (qkv.try_as_plain_ram()?, out.try_as_plain_ram_mut()?);
-        let (qkv, rows) = (qkv.as_slice::<f32>()?, rows.as_slice_mut::<f32>()?);
-        SCRATCH.with_borrow_mut(|(scratch, _)| {
-            for text in texts(&offsets)? {
-                let (start, end) = (text.start * width, text.end * width);
-                let (qkv, rows) = (qkv.get(3 * start..3 * end), rows.get_mut(start..end));
-                let (Some(qkv), Some(rows)) = (qkv, rows) else { bail!("a text ends behind the tokens") };
-                kernels::attend(self.cpu, qkv, rows, (self.heads, self.size), scratch);
-            }
-            Ok(())
-        })?;
-        Ok(out)
-    }
-}
-
-/// `layer_norm(x)`.
-#[derive(Debug)]
-pub(super) struct LayerNorm {
-    pub(super) cpu: Cpu,
-    pub(super) norm: Norm,
-}
-
-/// The constants of a norm.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Norm {
-    pub(super) gain: Vec<f32>,
-    pub(super) bias: Vec<f32>,
-    pub(super) epsilon: f32,
-}
-
-impl Layer for LayerNorm {
-    fn name(&self) -> &'static str {
-        "LayerNorm"
+        "Block"
     }
 
     fn width(&self) -> usize {
@@ -275,10 +162,14 @@ impl Layer for LayerNorm {
     }
 
     fn eval(&self, inputs: TVec<TValue>) -> TractResult<Tensor> {
+        let (x, offsets) = args_2!(inputs);
+        let texts = texts(&offsets)?;
         // Tract hands a value over when nobody else needs it: then nothing is copied.
-        let mut x = args_1!(inputs).into_tensor();
-        let Norm { gain, bias, epsilon } = &self.norm;
-        kernels::normalise(self.cpu, x.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?, gain, bias, *epsilon);
+        let mut x = x.into_tensor();
+        let mut rows = x.try_as_plain_ram_mut()?;
+        let rows = rows.as_slice_mut::<f32>()?;
+        ensure!(texts.last().is_none_or(|text| text.end * self.width() == rows.len()), "texts are not all tokens");
+        WORK.with_borrow_mut(|work| self.run(rows, &texts, work));
         Ok(x)
     }
 }

@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 
+use super::blocks::Norm;
 use super::kernels::Gelu;
 use super::linear::Dense;
-use super::ops::{Norm, Table};
+use super::ops::Table;
 use crate::embedder::tract::{IDS, MASK, ONNX_FLOAT, ONNX_FLOAT16, ONNX_INT64, TYPES};
 
 /// The constants of an encoder, in the order in which they are used.
@@ -21,7 +22,7 @@ pub(super) struct Encoder {
     pub(super) layers: Vec<Layer>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Layer {
     pub(super) heads: usize,
     /// The scale of the scores is part of the queries.
@@ -178,7 +179,7 @@ impl<'a> Graph<'a> {
         let [input, gain, bias] = node.input.as_slice() else { return None };
         let axis = attribute(node, "axis").map_or(-1, |axis| axis.i);
         let epsilon = attribute(node, "epsilon").map_or(1e-5, |epsilon| epsilon.f);
-        let norm = Norm { gain: self.numbers(gain)?, bias: self.numbers(bias)?, epsilon };
+        let norm = Norm { gain: self.numbers(gain)?.into(), bias: self.numbers(bias)?.into(), epsilon };
         [-1, 2].contains(&axis).then_some((norm, input))
     }
 
@@ -198,7 +199,7 @@ impl<'a> Graph<'a> {
             (None, Some(product)) if product.input.first() == product.input.get(1) => product.input.first()?,
             _ => return None,
         };
-        (self.centred(base)? == input).then_some((Norm { gain, bias, epsilon }, input))
+        (self.centred(base)? == input).then_some((Norm { gain: gain.into(), bias: bias.into(), epsilon }, input))
     }
 
     /// `x` of `x - mean of x`.
@@ -449,8 +450,9 @@ impl<'a> Graph<'a> {
         let table = self.constant(first(words)?).filter(|table| table.dims.len() == 2);
         let is_by_row = attribute(words, "axis").is_none_or(|axis| axis.i == 0);
         let table = table.filter(|_| is_by_row).ok_or("words: they are looked up in no table")?;
-        let words = if table.data_type == ONNX_FLOAT16 { halves(table).map(Table::Half) } else { None };
-        let words = words.or_else(|| floats(table).map(Table::Full));
+        let words =
+            if table.data_type == ONNX_FLOAT16 { halves(table).map(|halves| Table::Half(halves.into())) } else { None };
+        let words = words.or_else(|| floats(table).map(|floats| Table::Full(floats.into())));
         Ok(Some((words.ok_or("words: the table has not its numbers")?, parts)))
     }
 
@@ -585,7 +587,7 @@ fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
     let numbers: Vec<f32> = match tensor.data_type {
         ONNX_FLOAT if tensor.raw_data.is_empty() => tensor.float_data.clone(),
         ONNX_FLOAT => tensor.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        ONNX_FLOAT16 => halves(tensor)?.into_iter().map(f16::to_f32).collect(),
+        ONNX_FLOAT16 => halves(tensor)?.into_iter().map(|x| f16::from_bits(x).to_f32()).collect(),
         #[expect(clippy::cast_precision_loss, reason = "an exponent or a divisor, far below 2^24")]
         ONNX_INT64 => integers(tensor)?.into_iter().map(|number| number as f32).collect(),
         _ => return None,
@@ -593,9 +595,10 @@ fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
     (Some(numbers.len()) == count(tensor) && numbers.iter().all(|x| x.is_finite())).then_some(numbers)
 }
 
-fn halves(tensor: &TensorProto) -> Option<Vec<f16>> {
-    let numbers: Vec<f16> = tensor.raw_data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
-    (Some(numbers.len()) == count(tensor) && numbers.iter().all(|x| x.is_finite())).then_some(numbers)
+/// The bits of 16-bit floats, all finite.
+fn halves(tensor: &TensorProto) -> Option<Vec<u16>> {
+    let numbers: Vec<u16> = tensor.raw_data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+    (Some(numbers.len()) == count(tensor) && numbers.iter().all(|x| f16::from_bits(*x).is_finite())).then_some(numbers)
 }
 
 fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {

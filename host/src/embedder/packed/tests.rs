@@ -3,7 +3,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::embedder::tract;
-use tiny::{Form, PLAIN, WIDTH};
+use tiny::{PLAIN, WIDTH};
 
 mod tiny;
 
@@ -22,10 +22,18 @@ fn reference() -> Reference {
     serde_json::from_slice(include_bytes!("../../../../models/all-MiniLM-L6-v2/reference.json")).unwrap()
 }
 
+fn file() -> ModelProto {
+    tract::parse(include_bytes!("../../../../models/all-MiniLM-L6-v2/model.onnx")).unwrap()
+}
+
 /// The model of the repository.
 fn model(precision: Precision, cpu: Cpu) -> PackedGraph {
-    let file = tract::parse(include_bytes!("../../../../models/all-MiniLM-L6-v2/model.onnx")).unwrap();
-    PackedGraph::new(&file, Pooling::Mean, 384, 256, precision, cpu).unwrap()
+    let form = Form { pooling: Pooling::Mean, dimensions: 384, max_tokens: 256, precision, cpu };
+    PackedGraph::new(&file(), &form, None).unwrap()
+}
+
+fn form(pooling: Pooling, max_tokens: usize, precision: Precision, cpu: Cpu) -> Form {
+    Form { pooling, dimensions: WIDTH, max_tokens, precision, cpu }
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
@@ -69,12 +77,12 @@ fn int8_vectors_are_close_to_the_reference() {
 
 /// The packed form computes what the file's own graph does.
 #[track_caller]
-fn check_form(form: Form, pooling: Pooling) {
+fn check_form(form: tiny::Form, pooling: Pooling) {
     let file = tiny::encoder(form);
     let sequences: [&[u32]; 4] = [&[1], &[5, 6, 7, 39, 0], &[3; 20], &[9, 8]];
     for cpu in Cpu::all() {
         for (precision, least) in [(Precision::F32, 0.999_999), (Precision::Bf16, 0.999_7), (Precision::Int8, 0.998)] {
-            let packed = PackedGraph::new(&file, pooling, WIDTH, 20, precision, cpu).unwrap();
+            let packed = PackedGraph::new(&file, &self::form(pooling, 20, precision, cpu), None).unwrap();
             let stock = tract::Graph::new(file.clone(), pooling, WIDTH).unwrap();
             for (vector, sequence) in packed.run(&sequences).unwrap().iter().zip(sequences) {
                 let cosine = cosine(vector, &stock.run(&[sequence]).unwrap()[0]);
@@ -87,14 +95,15 @@ fn check_form(form: Form, pooling: Pooling) {
 #[test]
 fn encoders_are_recognised_in_many_forms() {
     check_form(PLAIN, Pooling::Mean);
-    check_form(Form { heads: 2, tanh: true, ..PLAIN }, Pooling::Cls);
-    check_form(Form { norm_in_parts: true, has_types: true, ..PLAIN }, Pooling::Mean);
-    check_form(Form { heads: 8, turned_weights: true, ..PLAIN }, Pooling::Mean);
+    check_form(tiny::Form { heads: 2, tanh: true, ..PLAIN }, Pooling::Cls);
+    check_form(tiny::Form { norm_in_parts: true, has_types: true, ..PLAIN }, Pooling::Mean);
+    check_form(tiny::Form { heads: 8, turned_weights: true, ..PLAIN }, Pooling::Mean);
 }
 
 #[track_caller]
 fn check_refused(file: &ModelProto, dimensions: usize, max_tokens: usize, expected: &str) {
-    let error = PackedGraph::new(file, Pooling::Mean, dimensions, max_tokens, Precision::F32, Cpu::detect()).err();
+    let form = Form { dimensions, ..form(Pooling::Mean, max_tokens, Precision::F32, Cpu::detect()) };
+    let error = PackedGraph::new(file, &form, None).err();
     let error = error.expect("it is no encoder");
     assert!(error.contains(expected), "{error}");
 }
@@ -103,7 +112,7 @@ fn check_refused(file: &ModelProto, dimensions: usize, max_tokens: usize, expect
 fn what_is_no_encoder_is_refused_with_the_reason() {
     let plain = tiny::encoder(PLAIN);
     check_refused(&ModelProto::default(), WIDTH, 20, "the file has no graph");
-    check_refused(&tiny::encoder(Form { odd: true, ..PLAIN }), WIDTH, 20, "a norm:");
+    check_refused(&tiny::encoder(tiny::Form { odd: true, ..PLAIN }), WIDTH, 20, "a norm:");
     check_refused(&plain, 32, 20, "the output has 64 numbers a token, not 32");
     check_refused(&plain, WIDTH, 33, "positions:");
     let mut circle = plain.clone();
@@ -121,8 +130,8 @@ fn what_is_no_encoder_is_refused_with_the_reason() {
 
 #[test]
 fn ids_outside_the_table_and_long_texts_are_errors() {
-    let graph =
-        PackedGraph::new(&tiny::encoder(PLAIN), Pooling::Mean, WIDTH, 4, Precision::F32, Cpu::detect()).unwrap();
+    let form = form(Pooling::Mean, 4, Precision::F32, Cpu::detect());
+    let graph = PackedGraph::new(&tiny::encoder(PLAIN), &form, None).unwrap();
     assert_eq!(graph.run(&[]), Ok(Vec::new()));
     for sequence in [&[40_u32][..], &[1, 2, 3, 4, 5], &[]] {
         assert!(matches!(graph.run(&[&[1], sequence]), Err(EmbedError::Run { .. })), "{sequence:?}");
@@ -152,8 +161,54 @@ fn a_vector_is_the_same_in_any_company() {
     for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
         check_company(&model(precision, Cpu::detect()), short.clone());
         for cpu in Cpu::all() {
-            let tiny = PackedGraph::new(&file, Pooling::Mean, WIDTH, 32, precision, cpu).unwrap();
+            let tiny = PackedGraph::new(&file, &form(Pooling::Mean, 32, precision, cpu), None).unwrap();
             check_company(&tiny, (1..=32).map(|length| &ids[..length]).collect());
         }
     }
+}
+
+fn place(folder: &tempfile::TempDir, fingerprint: &str) -> Place {
+    Place { folder: folder.path().to_owned(), fingerprint: fingerprint.to_owned() }
+}
+
+#[test]
+fn what_was_kept_computes_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = tiny::encoder(PLAIN);
+    let sequences: [&[u32]; 3] = [&[1], &[5, 6, 7, 39, 0], &[3; 20]];
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        for cpu in Cpu::all() {
+            let (form, place) = (form(Pooling::Mean, 20, precision, cpu), place(&folder, "tiny"));
+            assert!(PackedGraph::kept(&form, &place).is_none());
+            let packed = PackedGraph::new(&file, &form, Some(&place)).unwrap();
+            let kept = PackedGraph::kept(&form, &place).unwrap();
+            assert_eq!(kept.run(&sequences), packed.run(&sequences));
+            assert_eq!(kept.path(), packed.path());
+        }
+    }
+}
+
+#[test]
+fn what_is_damaged_or_of_another_model_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let form = form(Pooling::Mean, 20, Precision::Int8, Cpu::detect());
+    let mine = place(&folder, "mine");
+    PackedGraph::new(&tiny::encoder(PLAIN), &form, Some(&mine)).unwrap();
+    let path = mine.file(&form);
+    let whole = std::fs::read(&path).unwrap();
+    let other = place(&folder, "other");
+    std::fs::copy(&path, other.file(&form)).unwrap();
+    assert!(PackedGraph::kept(&form, &other).is_none(), "another model's");
+    for length in [0, 8, 63, 64, 200, whole.len() - 1] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        assert!(PackedGraph::kept(&form, &mine).is_none(), "cut to {length} bytes");
+    }
+    for place in (0..whole.len()).step_by(whole.len() / 97).chain([8, 12, 16, 48, 64]) {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(PackedGraph::kept(&form, &mine).is_none(), "byte {place}");
+    }
+    assert!(PackedGraph::new(&tiny::encoder(PLAIN), &form, Some(&mine)).is_ok());
+    assert!(PackedGraph::kept(&form, &mine).is_some());
 }

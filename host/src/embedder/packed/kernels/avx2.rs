@@ -2,11 +2,10 @@
 //! fit 16 bits, so weights have seven bits here.
 use std::arch::x86_64::{
     __m256, __m256i, _mm_cvtsi128_si64, _mm_packus_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_castsi256_ps,
-    _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_extracti128_si256,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_max_ps,
-    _mm256_min_ps, _mm256_mul_ps, _mm256_mullo_epi32, _mm256_packs_epi32, _mm256_round_ps, _mm256_set1_epi16,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_epi32,
-    _mm256_sub_ps,
+    _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtps_epi32, _mm256_extracti128_si256, _mm256_fmadd_ps,
+    _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_max_ps,
+    _mm256_min_ps, _mm256_mul_ps, _mm256_packs_epi32, _mm256_rcp_ps, _mm256_round_ps, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
 };
 
 use super::lanes::{self, ByteDot, ByteTiles, Lanes, instantiate};
@@ -79,9 +78,14 @@ impl Lanes for Ymm {
         Self(unsafe { _mm256_mul_ps(self.0, other.0) })
     }
     #[inline(always)]
-    fn div(self, other: Self) -> Self {
+    fn reciprocal(self) -> Self {
         // SAFETY: as above.
-        Self(unsafe { _mm256_div_ps(self.0, other.0) })
+        unsafe {
+            // Twelve bits, and one step of Newton's that doubles them.
+            let near = _mm256_rcp_ps(self.0);
+            let off = _mm256_fnmadd_ps(self.0, near, _mm256_set1_ps(2.0));
+            Self(_mm256_mul_ps(near, off))
+        }
     }
     #[inline(always)]
     fn max(self, other: Self) -> Self {
@@ -149,12 +153,9 @@ impl ByteDot for Ymm {
         }
     }
     #[inline(always)]
-    unsafe fn centred(sums: __m256i, zero: i32, columns: *const i32) -> Self {
+    unsafe fn floats(sums: __m256i) -> Self {
         // SAFETY: the caller's.
-        unsafe {
-            let zeros = _mm256_mullo_epi32(_mm256_set1_epi32(zero), _mm256_loadu_si256(columns.cast()));
-            Self(_mm256_cvtepi32_ps(_mm256_sub_epi32(sums, zeros)))
-        }
+        Self(unsafe { _mm256_cvtepi32_ps(sums) })
     }
 }
 

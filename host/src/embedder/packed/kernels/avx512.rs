@@ -1,11 +1,12 @@
 //! The kernels for processors with AVX-512: sixteen numbers at a time; products of bytes with VNNI, of 16-bit floats
 //! with BF16.
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _mm_storeu_si128, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtps_epi32,
-    _mm512_cvtusepi32_epi8, _mm512_div_ps, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_max_epi32, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_mullo_epi32,
-    _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps, _mm512_roundscale_ps, _mm512_scalef_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps,
+    __m256bh, __m256i, __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm_storeu_si128, _mm256_storeu_si256,
+    _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtneps_pbh, _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8,
+    _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_max_epi32, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_rcp14_ps, _mm512_reduce_add_ps,
+    _mm512_reduce_max_ps, _mm512_reduce_min_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use super::lanes::{self, ByteDot, ByteTiles, HalfDot, HalfTiles, Lanes, instantiate};
@@ -59,9 +60,14 @@ impl Lanes for Zmm {
         Self(unsafe { _mm512_mul_ps(self.0, other.0) })
     }
     #[inline(always)]
-    fn div(self, other: Self) -> Self {
+    fn reciprocal(self) -> Self {
         // SAFETY: as above.
-        Self(unsafe { _mm512_div_ps(self.0, other.0) })
+        unsafe {
+            // Fourteen bits, and one step of Newton's that doubles them.
+            let near = _mm512_rcp14_ps(self.0);
+            let off = _mm512_fnmadd_ps(self.0, near, _mm512_set1_ps(2.0));
+            Self(_mm512_mul_ps(near, off))
+        }
     }
     #[inline(always)]
     fn max(self, other: Self) -> Self {
@@ -103,6 +109,11 @@ impl Lanes for Zmm {
         // SAFETY: as above.
         unsafe { _mm512_reduce_min_ps(self.0) }
     }
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        // SAFETY: it reads nothing; the instruction is there.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
 }
 
 impl ByteDot for Zmm {
@@ -124,12 +135,9 @@ impl ByteDot for Zmm {
         unsafe { _mm512_dpbusd_epi32(sums, _mm512_set1_epi32(activations), weights) }
     }
     #[inline(always)]
-    unsafe fn centred(sums: __m512i, zero: i32, columns: *const i32) -> Self {
+    unsafe fn floats(sums: __m512i) -> Self {
         // SAFETY: the caller's.
-        unsafe {
-            let zeros = _mm512_mullo_epi32(_mm512_set1_epi32(zero), _mm512_loadu_si512(columns.cast()));
-            Self(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, zeros)))
-        }
+        Self(unsafe { _mm512_cvtepi32_ps(sums) })
     }
 }
 
@@ -167,4 +175,19 @@ pub(super) unsafe fn product_i8(tiles: &ByteTiles<Zmm>, m: usize, n: usize) {
 pub(super) unsafe fn product_bf16(tiles: &HalfTiles<Zmm>, m: usize, n: usize) {
     // SAFETY: the caller's.
     unsafe { lanes::product(tiles, m, n) }
+}
+
+/// Each number as the nearest 16-bit float with the exponent of 32 bits; halves to even.
+///
+/// # Safety
+/// The processor has the instructions; the lengths are equal and multiples of 16.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+pub(super) unsafe fn halve(numbers: &[f32], halves: &mut [u16]) {
+    for (numbers, halves) in numbers.chunks_exact(16).zip(halves.chunks_exact_mut(16)) {
+        // SAFETY: both chunks have sixteen; the types are 256 bits of which all are values.
+        unsafe {
+            let near = _mm512_cvtneps_pbh(_mm512_loadu_ps(numbers.as_ptr()));
+            _mm256_storeu_si256(halves.as_mut_ptr().cast(), std::mem::transmute::<__m256bh, __m256i>(near));
+        }
+    }
 }

@@ -31,7 +31,8 @@ pub(super) trait Lanes: Copy {
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
-    fn div(self, other: Self) -> Self;
+    /// `1 / self` with a relative error below 3e-7, for numbers from 1 to 1e36.
+    fn reciprocal(self) -> Self;
     fn max(self, other: Self) -> Self;
     fn min(self, other: Self) -> Self;
     /// `self · by + plus`.
@@ -42,12 +43,16 @@ pub(super) trait Lanes: Copy {
     fn sum(self) -> f32;
     fn largest(self) -> f32;
     fn smallest(self) -> f32;
+    /// Asks for what is there, which need not be anything, to be brought near.
+    fn prefetch(_at: *const u8) {}
 }
 
 /// Sums of products of bytes: four of a row by four of each column.
 pub(super) trait ByteDot: Lanes {
     /// `N` sums of 32 bits, or `N` columns of four weights.
     type Sums: Copy;
+    /// What is taken from each number of a row before it is multiplied.
+    const OFFSET: f32 = 0.0;
     /// # Safety
     /// The processor has the instructions.
     unsafe fn zero() -> Self::Sums;
@@ -57,11 +62,11 @@ pub(super) trait ByteDot: Lanes {
     /// # Safety
     /// The processor has the instructions.
     unsafe fn dot(sums: Self::Sums, activations: i32, weights: Self::Sums) -> Self::Sums;
-    /// `sums - zero · columns`, as floats.
+    /// The sums as floats.
     ///
     /// # Safety
-    /// The processor has the instructions, and `N` numbers can be read.
-    unsafe fn centred(sums: Self::Sums, zero: i32, columns: *const i32) -> Self;
+    /// The processor has the instructions.
+    unsafe fn floats(sums: Self::Sums) -> Self;
 }
 
 /// Sums of products of 16-bit floats: two of a row by two of each column.
@@ -75,13 +80,13 @@ pub(super) trait HalfDot: Lanes {
     unsafe fn dot(self, activations: u32, weights: Self::Pairs) -> Self;
 }
 
-/// What a product is added to, and where it goes: row-major, `n` numbers a row.
+/// Where a product goes: row-major, `n` numbers a row.
 #[derive(Clone, Copy)]
 pub(super) struct Sink {
     pub(super) n: usize,
     pub(super) bias: *const f32,
-    /// Null: none.
-    pub(super) residual: *const f32,
+    /// Whether it is added to what is there.
+    pub(super) adds: bool,
     pub(super) out: *mut f32,
 }
 
@@ -93,10 +98,11 @@ impl Sink {
         let at = row * self.n + column;
         for (half, sum) in sums.into_iter().enumerate() {
             let at = at + half * V::N;
-            // SAFETY: the caller's; a residual has the size of the output.
+            // SAFETY: the caller's.
             unsafe {
-                let sum = if self.residual.is_null() { sum } else { sum.add(V::load(self.residual.add(at))) };
-                sum.store(self.out.add(at));
+                let out = self.out.add(at);
+                let sum = if self.adds { sum.add(V::load(out)) } else { sum };
+                sum.store(out);
             }
         }
     }
@@ -111,6 +117,9 @@ pub(super) trait Tiles {
     /// The processor has the instructions; rows and columns are the product's.
     unsafe fn tile<const R: usize>(&self, row: usize, column: usize);
 }
+
+/// Bytes of a panel that are asked for ahead of time.
+const AHEAD: usize = 1_024;
 
 /// Rows that go through all panels before the next: theirs and a panel stay in the second-level cache.
 const STRIPE: usize = 96;
@@ -236,11 +245,13 @@ pub(super) struct ByteTiles<V> {
     pub(super) rows: *const u8,
     /// One a row.
     pub(super) scales: *const f32,
-    pub(super) zeros: *const i32,
+    /// What 0 became, in the steps of its row's scale.
+    pub(super) zeros: *const f32,
     pub(super) panels: *const i8,
     /// One a column.
     pub(super) column_scales: *const f32,
-    pub(super) column_sums: *const i32,
+    /// The sum of a column's weights, scaled.
+    pub(super) column_sums: *const f32,
     /// A multiple of four.
     pub(super) k: usize,
     pub(super) sink: Sink,
@@ -261,6 +272,8 @@ impl<V: ByteDot> Tiles for ByteTiles<V> {
             let mut sums = [[V::zero(); 2]; R];
             for i in 0..k / 4 {
                 let at = panel.add(i * 4 * PANEL);
+                V::prefetch(at.wrapping_add(AHEAD).cast());
+                V::prefetch(at.wrapping_add(AHEAD + 64).cast());
                 let weights = [V::weights(at), V::weights(at.add(4 * V::N))];
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let x = rows.add(r * k + 4 * i).cast::<i32>().read_unaligned();
@@ -268,12 +281,13 @@ impl<V: ByteDot> Tiles for ByteTiles<V> {
                 }
             }
             for (r, sums) in sums.into_iter().enumerate() {
-                let (scale, zero) = (V::splat(*self.scales.add(row + r)), *self.zeros.add(row + r));
+                let scale = V::splat(*self.scales.add(row + r));
+                // Taken from the bias, as 0 was added to every number of the row.
+                let zero = V::splat((V::OFFSET - *self.zeros.add(row + r)) * *self.scales.add(row + r));
                 let scaled = |half: usize| {
                     let at = column + half * V::N;
-                    let centred = V::centred(sums[half], zero, self.column_sums.add(at));
-                    let scale = scale.mul(V::load(self.column_scales.add(at)));
-                    centred.mul_add(scale, V::load(self.sink.bias.add(at)))
+                    let bias = zero.mul_add(V::load(self.column_sums.add(at)), V::load(self.sink.bias.add(at)));
+                    V::floats(sums[half]).mul_add(scale.mul(V::load(self.column_scales.add(at))), bias)
                 };
                 self.sink.finish(row + r, column, [scaled(0), scaled(1)]);
             }
@@ -281,18 +295,18 @@ impl<V: ByteDot> Tiles for ByteTiles<V> {
     }
 }
 
-/// A row as bytes: the lowest number becomes 0, the highest 255, and what 0 becomes is the second of the answer; the
-/// first is the step.
+/// A row, each number times its factor, as bytes: the lowest number becomes 0, the highest 255, and what 0 becomes is
+/// the second of the answer; the first is the step.
 ///
 /// # Safety
-/// The processor has the instructions; the row's length is a multiple of `N`, and the bytes are as many.
+/// The processor has the instructions; the row's length is a multiple of `N`, and factors and bytes are as many.
 #[inline(always)]
-pub(super) unsafe fn quantise<V: Lanes>(row: &[f32], bytes: &mut [u8]) -> (f32, i32) {
+pub(super) unsafe fn quantise<V: Lanes>(row: &[f32], factors: &[f32], bytes: &mut [u8]) -> (f32, f32) {
     // SAFETY: the caller's.
     unsafe {
         let (mut lowest, mut highest) = (V::splat(0.0), V::splat(0.0));
-        for chunk in row.chunks_exact(V::N) {
-            let x = V::load(chunk.as_ptr());
+        for (chunk, factors) in row.chunks_exact(V::N).zip(factors.chunks_exact(V::N)) {
+            let x = V::load(chunk.as_ptr()).mul(V::load(factors.as_ptr()));
             (lowest, highest) = (lowest.min(x), highest.max(x));
         }
         let (lowest, highest) = (lowest.smallest(), highest.largest());
@@ -300,11 +314,11 @@ pub(super) unsafe fn quantise<V: Lanes>(row: &[f32], bytes: &mut [u8]) -> (f32, 
         // At least 0 and at most 255, so that adding one half and cutting off rounds it.
         let zero = (0.5 - lowest / step).floor();
         let (inverse, offset) = (V::splat(1.0 / step), V::splat(zero));
-        for (chunk, bytes) in row.chunks_exact(V::N).zip(bytes.chunks_exact_mut(V::N)) {
-            V::load(chunk.as_ptr()).mul_add(inverse, offset).store_bytes(bytes.as_mut_ptr());
+        let chunks = row.chunks_exact(V::N).zip(factors.chunks_exact(V::N));
+        for ((chunk, factors), bytes) in chunks.zip(bytes.chunks_exact_mut(V::N)) {
+            let x = V::load(chunk.as_ptr()).mul(V::load(factors.as_ptr()));
+            x.mul_add(inverse, offset).store_bytes(bytes.as_mut_ptr());
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a whole number from 0 to 255")]
-        let zero = zero as i32;
         (step, zero)
     }
 }
@@ -345,7 +359,7 @@ pub(super) unsafe fn gelu<V: Lanes>(values: &mut [f32], form: Gelu) {
                 for chunk in values.chunks_exact_mut(V::N) {
                     let x = V::load(chunk.as_ptr());
                     let size = x.max(zero.sub(x));
-                    let t = one.div(size.mul_add(V::splat(0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2), one));
+                    let t = size.mul_add(V::splat(0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2), one).reciprocal();
                     let mut sum = V::splat(1.061_405_4);
                     for factor in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
                         sum = sum.mul_add(t, V::splat(factor));
@@ -360,7 +374,7 @@ pub(super) unsafe fn gelu<V: Lanes>(values: &mut [f32], form: Gelu) {
                     let x = V::load(chunk.as_ptr());
                     let inner = x.mul(x).mul_add(V::splat(-0.071_354_82), V::splat(-1.595_769));
                     let power = exp(x.mul(inner).min(V::splat(80.0)));
-                    x.div(power.add(one)).store(chunk.as_mut_ptr());
+                    x.mul(power.add(one).reciprocal()).store(chunk.as_mut_ptr());
                 }
             }
         }
@@ -549,9 +563,9 @@ macro_rules! instantiate {
         /// # Safety
         /// As [`lanes::quantise`].
         $(#[target_feature(enable = $features)])?
-        pub(super) unsafe fn quantise(row: &[f32], bytes: &mut [u8]) -> (f32, i32) {
+        pub(super) unsafe fn quantise(row: &[f32], factors: &[f32], bytes: &mut [u8]) -> (f32, f32) {
             // SAFETY: the caller's.
-            unsafe { lanes::quantise::<$lanes>(row, bytes) }
+            unsafe { lanes::quantise::<$lanes>(row, factors, bytes) }
         }
 
         /// # Safety

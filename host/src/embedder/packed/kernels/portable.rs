@@ -56,8 +56,8 @@ impl Lanes for Eight {
         self.with(other, |a, b| a * b)
     }
     #[inline(always)]
-    fn div(self, other: Self) -> Self {
-        self.with(other, |a, b| a / b)
+    fn reciprocal(self) -> Self {
+        Self(self.0.map(|x| 1.0 / x))
     }
     #[inline(always)]
     fn max(self, other: Self) -> Self {
@@ -118,11 +118,9 @@ impl ByteDot for Eight {
         })
     }
     #[inline(always)]
-    unsafe fn centred(sums: [i32; 8], zero: i32, columns: *const i32) -> Self {
-        // SAFETY: the caller's.
-        let columns = unsafe { *columns.cast::<[i32; 8]>() };
+    unsafe fn floats(sums: [i32; 8]) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "the error is far below that of the bytes")]
-        Self(std::array::from_fn(|i| (sums[i] - zero * columns[i]) as f32))
+        Self(sums.map(|sum| sum as f32))
     }
 }
 
@@ -158,4 +156,11 @@ pub(super) unsafe fn product_i8(tiles: &ByteTiles<Eight>, m: usize, n: usize) {
 pub(super) unsafe fn product_bf16(tiles: &HalfTiles<Eight>, m: usize, n: usize) {
     // SAFETY: the caller's.
     unsafe { lanes::product(tiles, m, n) }
+}
+
+/// The twin of the one with instructions for it.
+pub(super) fn halve(numbers: &[f32], halves: &mut [u16]) {
+    for (half, x) in halves.iter_mut().zip(numbers) {
+        *half = super::half(*x);
+    }
 }

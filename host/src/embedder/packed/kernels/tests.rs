@@ -26,21 +26,20 @@ fn check(found: &[f32], expected: &[f64], tolerance: f64, case: &str) {
 }
 
 fn check_product(m: usize, k: usize, n: usize) {
-    let (rows, residual) = (numbers(1, m * k), numbers(2, m * n));
+    let (rows, before) = (numbers(1, m * k), numbers(2, m * n));
     let dense = Dense { weights: numbers(3, k * n), bias: numbers(4, n) };
     let mut expected = Vec::new();
     for row in 0..m {
         for column in 0..n {
             let products = (0..k).map(|i| f64::from(rows[row * k + i]) * f64::from(dense.weights[i * n + column]));
-            expected
-                .push(products.sum::<f64>() + f64::from(dense.bias[column]) + f64::from(residual[row * n + column]));
+            expected.push(products.sum::<f64>() + f64::from(dense.bias[column]) + f64::from(before[row * n + column]));
         }
     }
     for (precision, tolerance) in [(Precision::F32, 1e-6), (Precision::Bf16, 3e-3), (Precision::Int8, 2.5e-2)] {
         for cpu in Cpu::all() {
             let weights = dense.clone().packed(cpu, precision);
-            let mut out = vec![f32::NAN; m * n];
-            weights.product(&rows, Some(&residual), &mut out, &mut Scratch::default());
+            let mut out = before.clone();
+            weights.add_product(&rows, &mut out, &mut Scratch::default());
             check(&out, &expected, tolerance * (k as f64).sqrt(), &format!("{precision} {cpu:?} {m}x{k}x{n}"));
         }
     }
@@ -64,7 +63,7 @@ fn a_row_has_the_same_product_in_any_company() {
             let weights = Dense { weights: numbers(6, k * n), bias: numbers(7, n) }.packed(cpu, precision);
             let product = |rows: &[f32]| {
                 let mut out = vec![0.0; rows.len() / k * n];
-                weights.product(rows, None, &mut out, &mut Scratch::default());
+                weights.product(rows, &mut out, &mut Scratch::default());
                 out
             };
             let all = product(&rows);
@@ -80,13 +79,33 @@ fn a_row_has_the_same_product_in_any_company() {
 fn bytes_of_equal_and_of_huge_numbers() {
     for cpu in Cpu::all() {
         let mut bytes = [9; 16];
-        assert_eq!(quantise(cpu, &[0.0; 16], &mut bytes).1, 0, "{cpu:?}");
+        let factors = [1.0; 16];
+        assert!(quantise(cpu, &[0.0; 16], &factors, &mut bytes).1.abs() < 1e-9, "{cpu:?}");
         assert_eq!(bytes, [0; 16], "{cpu:?}");
         let mut row = [0.0; 16];
         (row[3], row[4]) = (-1e30, 3e30);
-        let (step, zero) = quantise(cpu, &row, &mut bytes);
-        assert_eq!((bytes[3], bytes[4], i32::from(bytes[0])), (0, 255, zero), "{cpu:?}");
+        let (step, zero) = quantise(cpu, &row, &factors, &mut bytes);
+        assert_eq!((bytes[3], bytes[4], f32::from(bytes[0])), (0, 255, zero), "{cpu:?}");
         assert!((f64::from(step) - 4e30 / 255.0).abs() < 1e24, "{cpu:?}: {step}");
+        // What is large can be told to count less.
+        let factors: [f32; 16] = std::array::from_fn(|i| if i == 3 { 0.0 } else { 0.5 });
+        let (step, _) = quantise(cpu, &row, &factors, &mut bytes);
+        assert_eq!((bytes[3], bytes[4], bytes[0]), (0, 255, 0), "{cpu:?}");
+        assert!((f64::from(step) - 1.5e30 / 255.0).abs() < 1e24, "{cpu:?}: {step}");
+    }
+}
+
+#[test]
+fn halves_are_those_of_the_portable_kernel() {
+    let mut rows = numbers(13, 992);
+    rows.extend([0.0, -0.0, 1e30, -1e-30, f32::MAX, 1.003_906_2, 1.011_718_8, -1.003_906_2].repeat(4));
+    let mut expected = vec![0; rows.len()];
+    halve(Cpu::portable(), &rows, &mut expected);
+    assert_eq!(expected[992 + 5..992 + 7], [0x3f80, 0x3f82], "halves go to even");
+    for cpu in Cpu::all() {
+        let mut found = vec![1; rows.len()];
+        halve(cpu, &rows, &mut found);
+        assert_eq!(found, expected, "{cpu:?}");
     }
 }
 
