@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("component", &["contract", "embedder", "entry", "index", "room", "store", "system", "writer"]),
     ("engine", &["component", "contract", "embedder", "entry", "index"]),
     ("wire", &["contract", "times"]),
-    ("config", &["contract"]),
+    ("config", &["contract", "open"]),
     ("transfer", &["contract", "engine", "times"]),
     // Of the component only what `cairn component` hands out.
     ("cli", &["bench", "component", "config", "contract", "engine", "models", "open", "times", "transfer", "wire"]),

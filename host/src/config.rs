@@ -8,14 +8,19 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::contract::types::Scope;
+use crate::open::Precision;
 
 /// Name of the file in the data directory.
 pub(crate) const FILE: &str = "cairn.toml";
 const HEADING: &str = "Store and scope";
 const DEFAULT_WAIT: f64 = 5.0;
 const LONGEST_WAIT: f64 = 86_400.0;
+/// Of the caches of vectors, in memory and on disk: some ten thousand and some hundred and fifty thousand of 384 numbers.
+const DEFAULT_CACHE_MB: [u64; 2] = [16, 256];
+const LARGEST_CACHE_MB: u64 = 1 << 20;
 /// What `cairn.toml` may hold.
-const KEYS: [&str; 7] = ["model", "wait", "user", "agent", "app", "run", "log"];
+const KEYS: [&str; 10] =
+    ["model", "precision", "wait", "user", "agent", "app", "run", "log", "cache_memory_mb", "cache_disk_mb"];
 
 /// The flags that every verb takes.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -24,6 +29,8 @@ pub(crate) struct Flags {
     pub(crate) data: Option<PathBuf>,
     #[arg(help = "Model: a folder or a name [env: CAIRN_MODEL]", long, global = true, value_name = "DIR|NAME", help_heading = HEADING)]
     pub(crate) model: Option<String>,
+    #[arg(help = "How the model computes: auto, f32, bf16 or int8 [env: CAIRN_PRECISION] [default: auto, the fastest that finds the same]", long, global = true, value_name = "PRECISION", help_heading = HEADING)]
+    pub(crate) precision: Option<String>,
     #[arg(help = "How long to wait for a store in use [env: CAIRN_WAIT] [default: 5]", long, global = true, value_name = "SECONDS", help_heading = HEADING)]
     pub(crate) wait: Option<String>,
     #[arg(help = "Whose memories: a user [env: CAIRN_USER]", short, long, global = true, value_name = "NAME", help_heading = HEADING)]
@@ -70,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) data: Setting<PathBuf>,
     /// None: the built-in one.
     pub(crate) model: Setting<Option<String>>,
+    /// None: the fastest that finds the same.
+    pub(crate) precision: Setting<Option<Precision>>,
     pub(crate) wait: Setting<Duration>,
     pub(crate) user: Setting<Option<String>>,
     pub(crate) agent: Setting<Option<String>>,
@@ -77,6 +86,9 @@ pub(crate) struct Config {
     pub(crate) run: Setting<Option<String>>,
     /// In the syntax of tracing's filters.
     pub(crate) log: Setting<String>,
+    /// Of the caches of vectors; 0: none.
+    pub(crate) cache_memory_mb: Setting<u64>,
+    pub(crate) cache_disk_mb: Setting<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +107,10 @@ pub(crate) enum ConfigError {
     UnknownKey { path: PathBuf, key: String, hint: String },
     #[error("{name} is no number of seconds from 0 to 86400: {text}")]
     Wait { name: String, text: String },
+    #[error("{name} is no precision: {text}")]
+    Precision { name: String, text: String },
+    #[error("{name} is no whole number of megabytes up to {LARGEST_CACHE_MB}: {text}")]
+    Megabytes { name: String, text: String },
 }
 
 impl ConfigError {
@@ -104,6 +120,8 @@ impl ConfigError {
             Self::Empty { name } => Some(format!("give {name} a value or leave it out")),
             Self::NoHome => Some("name a directory with --data DIR or CAIRN_DATA".to_owned()),
             Self::UnknownKey { hint, .. } => Some(hint.clone()),
+            Self::Precision { .. } => Some("there are auto, f32, bf16 and int8".to_owned()),
+            Self::Megabytes { .. } => Some("0 turns the cache off".to_owned()),
             Self::NotText { .. } | Self::Read { .. } | Self::Syntax { .. } | Self::Wait { .. } => None,
         }
     }
@@ -123,6 +141,11 @@ impl Config {
         };
         let wait =
             text("--wait", "CAIRN_WAIT", flags.wait.as_ref(), file.wait.map(|seconds| seconds.to_string()).as_ref())?;
+        let [memory, disk] = ["CAIRN_CACHE_MEMORY_MB", "CAIRN_CACHE_DISK_MB"];
+        let precision = text("--precision", "CAIRN_PRECISION", flags.precision.as_ref(), file.precision.as_ref())?;
+        let kept = |number: Option<u64>| number.map(|number| number.to_string());
+        let cache_memory_mb = text("cache_memory_mb", memory, None, kept(file.cache_memory_mb).as_ref())?;
+        let cache_disk_mb = text("cache_disk_mb", disk, None, kept(file.cache_disk_mb).as_ref())?;
         let verbose = match flags.verbose {
             0 => None,
             1 => Some("warn,cairn=info".to_owned()),
@@ -132,12 +155,15 @@ impl Config {
         let log = text("--verbose", "CAIRN_LOG", verbose.as_ref(), file.log.as_ref())?;
         Ok(Self {
             model: text("--model", "CAIRN_MODEL", flags.model.as_ref(), file.model.as_ref())?,
+            precision: chosen(precision)?,
             wait: seconds(wait)?,
             user: text("--user", "CAIRN_USER", flags.user.as_ref(), file.user.as_ref())?,
             agent: text("--agent", "CAIRN_AGENT", flags.agent.as_ref(), file.agent.as_ref())?,
             app: text("--app", "CAIRN_APP", flags.app.as_ref(), file.app.as_ref())?,
             run: text("--run", "CAIRN_RUN", flags.run.as_ref(), file.run.as_ref())?,
             log: Setting { value: log.value.unwrap_or_else(|| "warn".to_owned()), origin: log.origin },
+            cache_memory_mb: megabytes(cache_memory_mb, DEFAULT_CACHE_MB[0])?,
+            cache_disk_mb: megabytes(cache_disk_mb, DEFAULT_CACHE_MB[1])?,
             data,
         })
     }
@@ -214,6 +240,30 @@ fn seconds(setting: Setting<Option<String>>) -> Result<Setting<Duration>, Config
     Ok(Setting { value: Duration::from_secs_f64(seconds), origin })
 }
 
+fn chosen(setting: Setting<Option<String>>) -> Result<Setting<Option<Precision>>, ConfigError> {
+    let Setting { value, origin } = setting;
+    let value = match value.as_deref() {
+        None | Some("auto") => None,
+        Some(text) => {
+            let unknown = |_| ConfigError::Precision { name: origin.to_string(), text: text.to_owned() };
+            Some(text.parse().map_err(unknown)?)
+        }
+    };
+    Ok(Setting { value, origin })
+}
+
+fn megabytes(setting: Setting<Option<String>>, default: u64) -> Result<Setting<u64>, ConfigError> {
+    let Setting { value, origin } = setting;
+    let value = match value {
+        None => default,
+        Some(text) => {
+            let number = text.parse().ok().filter(|number| *number <= LARGEST_CACHE_MB);
+            number.ok_or(ConfigError::Megabytes { name: origin.to_string(), text })?
+        }
+    };
+    Ok(Setting { value, origin })
+}
+
 /// `cairn.toml` as it stands.
 #[derive(Debug, Default, Deserialize)]
 struct File {
@@ -224,6 +274,9 @@ struct File {
     app: Option<String>,
     run: Option<String>,
     log: Option<String>,
+    precision: Option<String>,
+    cache_memory_mb: Option<u64>,
+    cache_disk_mb: Option<u64>,
 }
 
 impl File {
@@ -330,7 +383,9 @@ mod tests {
             None,
             None,
             Some("colour = 'a'"),
-            &Err("unknown setting `colour` in cairn.toml|known are model, wait, user, agent, app, run, log"),
+            &Err(
+                "unknown setting `colour` in cairn.toml|known are model, precision, wait, user, agent, app, run, log, cache_memory_mb, cache_disk_mb",
+            ),
         );
         check(
             None,
@@ -356,6 +411,25 @@ mod tests {
         }
         let none = Config::load(&flags(directory.path(), None), &|_| None).unwrap();
         assert_eq!(none.wait, Setting { value: Duration::from_secs(5), origin: Origin::Default });
+    }
+
+    #[test]
+    fn settings_of_the_model_are_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let load = |name: &'static str, value: &'static str| {
+            let environment = move |asked: &str| (asked == name).then(|| OsString::from(value));
+            let config = Config::load(&flags(directory.path(), None), &environment);
+            config
+                .map(|config| (config.precision.value, config.cache_memory_mb.value, config.cache_disk_mb.value))
+                .map_err(|error| format!("{error}|{}", error.hint().unwrap_or_default()))
+        };
+        assert_eq!(load("CAIRN_PRECISION", "auto"), Ok((None, 16, 256)));
+        assert_eq!(load("CAIRN_PRECISION", "int8"), Ok((Some(Precision::Int8), 16, 256)));
+        let unknown = "CAIRN_PRECISION in the environment is no precision: int4|there are auto, f32, bf16 and int8";
+        assert_eq!(load("CAIRN_PRECISION", "int4"), Err(unknown.to_owned()));
+        assert_eq!(load("CAIRN_CACHE_DISK_MB", "0"), Ok((None, 16, 0)));
+        let odd = "CAIRN_CACHE_MEMORY_MB in the environment is no whole number of megabytes up to 1048576: 1.5|0 turns the cache off";
+        assert_eq!(load("CAIRN_CACHE_MEMORY_MB", "1.5"), Err(odd.to_owned()));
     }
 
     #[test]

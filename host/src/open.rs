@@ -1,7 +1,7 @@
 //! Opening a store: the composition root, the only file that names concrete parts and puts them together.
 use crate::component::{Capabilities, ComponentError, Machine};
 pub use crate::embedder::Precision;
-use crate::embedder::{self, EmbedError, Embedder, Encoder, ModelInfo};
+use crate::embedder::{self, Cache, CacheSize, EmbedError, Embedder, Encoder, ModelInfo};
 use crate::engine::Engine;
 use crate::room::Rooms;
 use crate::store::{CACHE_BYTES, OpenOptions, Store, StoreError};
@@ -46,7 +46,7 @@ pub struct Options {
     /// What this process tells others that wait for it.
     pub holder: String,
     pub model: ModelChoice,
-    /// How the model computes; none: the fastest that changes no vector noticeably. Vectors of all are comparable.
+    /// How the model computes; none: the fastest that finds the same. Vectors of all are comparable.
     pub precision: Option<Precision>,
     /// Where models are looked for by name, first to last.
     pub models: Vec<PathBuf>,
@@ -54,8 +54,13 @@ pub struct Options {
     pub tenant: String,
     /// What one call may take.
     pub deadline: Duration,
-    /// Where the compiled component is kept; none: it is compiled at each start.
+    /// Where what can be made again is kept, the compiled component and packed weights; none: it is made at each start.
     pub cache: Option<PathBuf>,
+    /// Of the caches of vectors in memory and on disk, in bytes; 0: none.
+    pub cache_memory: u64,
+    pub cache_disk: u64,
+    /// Of the cache of vectors on disk; none: in the directory of the store, and for a store in memory nowhere.
+    pub cache_file: Option<PathBuf>,
     /// Time, order and chance.
     pub system: Arc<dyn System>,
 }
@@ -70,7 +75,10 @@ impl Default for Options {
             models: vec![],
             tenant: "default".to_owned(),
             deadline: Duration::from_mins(10),
-            cache: directories::ProjectDirs::from("", "", "cairn").map(|dirs| dirs.cache_dir().join("component")),
+            cache: directories::ProjectDirs::from("", "", "cairn").map(|dirs| dirs.cache_dir().to_owned()),
+            cache_memory: 16 << 20,
+            cache_disk: 256 << 20,
+            cache_file: None,
             system: Arc::new(Platform::default()),
         }
     }
@@ -83,11 +91,12 @@ pub fn open(directory: impl AsRef<Path>) -> Result<Engine, OpenError> {
 
 impl Options {
     /// Opens the store in a directory, or makes one there. Inside a tokio runtime, on whose threads calls wait.
-    pub fn open(self, directory: impl AsRef<Path>) -> Result<Engine, OpenError> {
+    pub fn open(mut self, directory: impl AsRef<Path>) -> Result<Engine, OpenError> {
         let options = OpenOptions { wait: self.wait, holder: self.holder.clone(), cache_bytes: CACHE_BYTES };
         let begun = Instant::now();
         let store = Store::open(directory.as_ref(), &options)?;
         tracing::debug!(ms = milliseconds(begun), "store ready");
+        self.cache_file.get_or_insert_with(|| directory.as_ref().join(VECTORS));
         self.on(store)
     }
 
@@ -99,12 +108,12 @@ impl Options {
 
     /// An engine on a store that is open.
     pub fn on(self, records: Store) -> Result<Engine, OpenError> {
-        let embedder = match self.model {
+        let embedder = match &self.model {
             ModelChoice::None => None,
-            ModelChoice::Given(info, encoder) => Some(start(info, encoder)),
-            ModelChoice::Default => Some(resolved(None, &self.models, self.precision)?),
-            ModelChoice::Name(name) => Some(resolved(Some(&name), &self.models, self.precision)?),
-            ModelChoice::Path(path) => Some(resolved(Some(&path.to_string_lossy()), &self.models, self.precision)?),
+            ModelChoice::Given(info, encoder) => Some(start(info.clone(), encoder.clone(), None)),
+            ModelChoice::Default => Some(self.resolved(None)?),
+            ModelChoice::Name(name) => Some(self.resolved(Some(name))?),
+            ModelChoice::Path(path) => Some(self.resolved(Some(&path.to_string_lossy()))?),
         };
         let mut dimensions = 0;
         if let Some(embedder) = &embedder {
@@ -118,23 +127,31 @@ impl Options {
         let tenant = records.tenant(&self.tenant)?;
         let room = rooms.room(tenant);
         let capabilities = Capabilities { records, writer, rooms, embedder, system: self.system };
-        let cache = self.cache.filter(|directory| private(directory));
+        let cache = self.cache.map(|cache| cache.join("component")).filter(|directory| private(directory));
         let begun = Instant::now();
         let machine = Machine::new(Arc::new(capabilities), cache, self.deadline)?;
         tracing::debug!(ms = milliseconds(begun), "component ready");
         Ok(Engine::new(Arc::new(machine).instances(room)))
     }
+
+    fn resolved(&self, name: Option<&str>) -> Result<Embedder, EmbedError> {
+        let mut model = embedder::resolve(name, &self.models)?;
+        model.precision = self.precision;
+        model.packed = self.cache.as_ref().map(|cache| cache.join("models")).filter(|directory| private(directory));
+        let disk = self.cache_file.as_ref().map_or(0, |_| self.cache_disk);
+        let file = self.cache_file.clone().unwrap_or_default();
+        let size = CacheSize { memory: self.cache_memory, disk, file };
+        let cache = Cache::new(&model.origin(), model.manifest.dimensions, &size);
+        Ok(start(model.info(), model.encoder(), Some(cache)))
+    }
 }
 
-fn start(info: ModelInfo, encoder: Arc<dyn Encoder>) -> Embedder {
+/// Name of the cache of vectors, in the directory of the store.
+pub(crate) const VECTORS: &str = "vectors.cache";
+
+fn start(info: ModelInfo, encoder: Arc<dyn Encoder>, cache: Option<Cache>) -> Embedder {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    Embedder::start(info, move || Ok(encoder), workers)
-}
-
-fn resolved(name: Option<&str>, search: &[PathBuf], precision: Option<Precision>) -> Result<Embedder, EmbedError> {
-    let mut model = embedder::resolve(name, search)?;
-    model.precision = precision;
-    Ok(start(model.info(), model.encoder()))
+    Embedder::start(info, move || Ok(encoder), workers, cache)
 }
 
 /// How long something took that began then. `bench start` reads these from the messages.

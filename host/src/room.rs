@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// Entries read in one go while an index is rebuilt.
 const CHUNK: usize = 1_000;
+/// After a write that left vectors owing, the model waits for so long for the next one: a burst has the processor to
+/// itself. But no longer than the second, so that under writes without end the vectors follow all the same.
+const BURST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Owed entries, and texts, embedded together.
 const OWED: (usize, usize) = (512, 4_096);
 
@@ -31,6 +34,8 @@ pub(crate) struct Room {
     /// Up to here the index was read from the store; commits beyond are absorbed one by one.
     recovered: Mutex<Seq>,
     paying: AtomicBool,
+    /// When somebody last left a vector owing.
+    lent: Mutex<Option<Instant>>,
 }
 
 impl Rooms {
@@ -47,7 +52,13 @@ impl Rooms {
     pub(crate) fn room(&self, tenant: Tenant) -> Arc<Room> {
         let new = || {
             let index = RwLock::new(None);
-            Arc::new(Room { tenant, index, recovered: Mutex::default(), paying: AtomicBool::new(false) })
+            Arc::new(Room {
+                tenant,
+                index,
+                recovered: Mutex::default(),
+                paying: AtomicBool::new(false),
+                lent: Mutex::default(),
+            })
         };
         self.lock().entry(tenant).or_insert_with(new).clone()
     }
@@ -172,6 +183,24 @@ impl Room {
         }
     }
 
+    /// Takes note that a write has just left vectors owing.
+    pub(crate) fn lend(&self) {
+        *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Returns when nobody has left vectors owing for a moment, or all the same after a while.
+    async fn calm(&self) {
+        let (moment, most) = BURST;
+        let begun = Instant::now();
+        while begun.elapsed() < most {
+            let lent = *self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+            match lent.map(|lent| moment.saturating_sub(lent.elapsed())) {
+                None | Some(Duration::ZERO) => return,
+                Some(rest) => tokio::time::sleep(rest).await,
+            }
+        }
+    }
+
     /// Begins to pay what is owed, unless that is under way. Failures are told and tried again, more and more rarely,
     /// until the room is closed with the process: what is owed stays owed in the store.
     pub(crate) fn pay(self: &Arc<Self>, store: &Store, writer: &Writer, embedder: &Embedder) {
@@ -182,6 +211,7 @@ impl Room {
         tokio::spawn(async move {
             let mut pause = Duration::from_millis(250);
             loop {
+                room.calm().await;
                 match room.pay_some(&store, &writer, &embedder).await {
                     Ok(true) => pause = Duration::from_millis(250),
                     Ok(false) => {

@@ -405,7 +405,7 @@ mod tests {
 
     fn texts(op: &Op) -> Vec<String> {
         match op {
-            Op::Add(contents) => {
+            Op::Add(contents) | Op::AddAs(contents, _) => {
                 contents.iter().map(|content| format!("{}: {}", user(&content.scope), content.text)).collect()
             }
             Op::Search(query) => vec![format!("{}? {}", user(&query.scope), query.text)],
@@ -452,7 +452,9 @@ mod tests {
         let added = workloads.flat_map(|workload| {
             let before = workload.before.clone().into_iter();
             before.chain(workload.callers.into_iter().flatten()).flat_map(|op| match op {
-                Op::Add(contents) => contents.into_iter().map(|content| content.text).collect(),
+                Op::Add(contents) | Op::AddAs(contents, _) => {
+                    contents.into_iter().map(|content| content.text).collect()
+                }
                 Op::Search(_) | Op::List(_) => vec![],
             })
         });

@@ -99,7 +99,7 @@ fn one(
     let repeats = args.repeats(USUALLY);
     for (case, workers) in of.workers.into_iter().filter(|(case, _)| args.wants(case)) {
         let encoder: Arc<dyn Encoder> = known.clone();
-        let embedder = Embedder::start(site.info.clone(), move || Ok(encoder), workers);
+        let embedder = Embedder::start(site.info.clone(), move || Ok(encoder), workers, None);
         workload::embed(&embedder, texts.to_vec())?;
         let mut passes = vec![];
         for _ in 0..repeats {

@@ -1,6 +1,7 @@
 //! `cairn bench`: how fast this machine does what the engine does. Each bench works on stores of its own, proves what it
 //! measured, and prints only figures of its own run. May reach below the engine; nothing else depends on it.
 mod agentmem;
+mod bursts;
 mod embed;
 mod search;
 mod start;
@@ -39,12 +40,9 @@ pub struct BenchArgs {
     /// How often each case runs [default: 5, short ones 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeats: Option<u32>,
-    /// How the model computes: f32, bf16 or int8 [default: as the engine chooses]
-    #[arg(long, value_name = "PRECISION")]
+    /// Of the model; `None`: as the engine chooses.
+    #[arg(skip)]
     pub precision: Option<Precision>,
-    /// With the cache of contents; figures without it are those that count
-    #[arg(long)]
-    pub cached: bool,
     /// Only these cases, with commas between them
     #[arg(long, value_name = "CASES", value_delimiter = ',')]
     pub only: Vec<String>,
@@ -79,12 +77,18 @@ struct Bench {
     run: fn(&Site, &Report, &BenchArgs) -> anyhow::Result<()>,
 }
 
-static BENCHES: [Bench; 4] = [
+static BENCHES: [Bench; 5] = [
     Bench {
         name: "agentmem",
         measures: "the workloads of AgentMem's own benchmarks and of real memories: each add durable and indexed",
         cases: agentmem::cases,
         run: agentmem::run,
+    },
+    Bench {
+        name: "bursts",
+        measures: "adds whose vectors follow in the background, or are known to the cache; each add durable",
+        cases: bursts::cases,
+        run: bursts::run,
     },
     Bench {
         name: "embed",
@@ -115,9 +119,6 @@ pub fn run(name: &str, args: BenchArgs) -> anyhow::Result<()> {
         let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
         bail!("no bench {name:?}; there are {}", names.join(", "));
     };
-    if args.cached {
-        bail!("there is no cache of contents in this version, so there is nothing that --cached could show");
-    }
     args.check(&(bench.cases)())?;
     let report = Report::new(bench.name, args.json);
     let mut args = args;
@@ -140,7 +141,6 @@ mod tests {
             texts: None,
             precision: None,
             repeats: None,
-            cached: false,
             only: only.iter().map(|case| (*case).to_owned()).collect(),
             dir: None,
         }
@@ -149,14 +149,8 @@ mod tests {
     #[test]
     fn unknown_names_are_told_with_those_there_are() {
         let error = run("speed", arguments(&[])).unwrap_err();
-        assert_eq!(error.to_string(), r#"no bench "speed"; there are agentmem, embed, search, start"#);
+        assert_eq!(error.to_string(), r#"no bench "speed"; there are agentmem, bursts, embed, search, start"#);
         let error = run("start", arguments(&["get", "put"])).unwrap_err();
         assert_eq!(error.to_string(), r#"no case "put"; there are add, search, get, stats, version"#);
-    }
-
-    #[test]
-    fn what_is_not_there_is_not_measured() {
-        let error = run("agentmem", BenchArgs { cached: true, ..arguments(&[]) }).unwrap_err();
-        assert!(error.to_string().starts_with("there is no cache of contents in this version"), "{error}");
     }
 }

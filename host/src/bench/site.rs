@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use super::machine::{self, Load};
 use super::measure::Spread;
 use crate::contract::types::Error;
-use crate::embedder::{self, Cpu, Embedder, Encoder, ModelInfo, Precision};
+use crate::embedder::{self, Embedder, Encoder, ModelInfo, Precision};
 use crate::engine::Engine;
 use crate::open::{ModelChoice, Options};
 use crate::wire::ErrorObject;
@@ -55,7 +55,10 @@ impl Site {
         let directory = tempfile::Builder::new().prefix("cairn-bench-").tempdir_in(&parent);
         let directory = directory.with_context(|| format!("cannot make a directory in {}", parent.display()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(DAY).build()?;
-        let precision = precision.unwrap_or_else(|| Precision::fastest(Cpu::detect(), false));
+        let precision = match precision {
+            Some(precision) => precision,
+            None => embedder::resolve(None, &[])?.computes_in(),
+        };
         let (info, encoder) = loaded(precision)?;
         Ok(Site { runtime, info, precision, encoder, workers: machine::cores(), file_system, directory })
     }
@@ -99,7 +102,7 @@ impl Site {
     /// A queue and threads of its own in front of the loaded model.
     pub(super) fn embedder(&self, workers: usize) -> Embedder {
         let encoder = self.encoder.clone();
-        Embedder::start(self.info.clone(), move || Ok(encoder), workers)
+        Embedder::start(self.info.clone(), move || Ok(encoder), workers, None)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::machine::CpuClock;
 use super::measure::Pass;
 use super::site::{Site, answered};
-use crate::contract::memory::{AddOptions, Change, ListRequest, Query, Tuning};
+use crate::contract::memory::{AddOptions, Change, ListRequest, Promise, Query, Tuning};
 use crate::contract::types::{Content, Scope};
 use crate::embedder::{Embedder, Lane, Purpose};
 use crate::engine::Engine;
@@ -21,6 +21,7 @@ use crate::engine::Engine;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Op {
     Add(Vec<Content>),
+    AddAs(Vec<Content>, Promise),
     Search(Query),
     List(ListRequest),
 }
@@ -28,14 +29,14 @@ pub(super) enum Op {
 impl Op {
     fn items(&self) -> usize {
         match self {
-            Self::Add(contents) => contents.len(),
+            Self::Add(contents) | Self::AddAs(contents, _) => contents.len(),
             Self::Search(_) | Self::List(_) => 1,
         }
     }
 
     fn contents(&self) -> &[Content] {
         match self {
-            Self::Add(contents) => contents,
+            Self::Add(contents) | Self::AddAs(contents, _) => contents,
             Self::Search(_) | Self::List(_) => &[],
         }
     }
@@ -43,9 +44,12 @@ impl Op {
     /// Returns the ids of what was added. Anything but a full success is an error.
     async fn perform(self, engine: &Engine) -> anyhow::Result<Vec<String>> {
         match self {
-            Self::Add(contents) => {
+            Self::Add(contents) => Box::pin(Self::AddAs(contents, Promise::Indexed).perform(engine)).await,
+            Self::AddAs(contents, promise) => {
                 let n = contents.len();
-                let added = answered(engine.add(contents, AddOptions::default()).await)?;
+                let mut options = AddOptions::default();
+                options.write.promise = promise;
+                let added = answered(engine.add(contents, options).await)?;
                 let mut ids = Vec::with_capacity(n);
                 for outcome in added.items {
                     let effect = answered(outcome)?.item;

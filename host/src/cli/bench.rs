@@ -22,7 +22,8 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<Exit, Failure> {
     let name = arguments.name.clone();
-    let arguments = BenchArgs { json: session.output.form != Form::People, ..arguments.bench.clone() };
+    let json = session.output.form != Form::People;
+    let arguments = BenchArgs { json, precision: session.config.precision.value, ..arguments.bench.clone() };
     // Benches start and stop runtimes of their own.
     let measured = tokio::task::spawn_blocking(move || bench::run(&name, arguments)).await;
     measured.map_err(anyhow::Error::from)??;

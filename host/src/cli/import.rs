@@ -93,9 +93,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<Exit
             if !arguments.deferred {
                 engine.prepare_model();
             }
-            let imported =
-                transfer::import(engine, input, &options, &mut |progress| watch.see(&progress, session)).await;
-            watch.bar.finish_and_clear();
+            let imported = transfer::import(engine, input, &options, &mut |progress| watch.see(&progress)).await;
+            watch.done();
             Ok(imported?)
         })
         .await?;
@@ -108,8 +107,10 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<Exit
 }
 
 /// What the reports of an import lead to: a bar on a terminal, lines for programs, complaints about lines.
-struct Watch {
+pub(super) struct Watch {
     bar: ProgressBar,
+    /// Whether programs are told how far it is.
+    tells: bool,
     acknowledged: RefCell<u64>,
     /// The output can break while the import goes on.
     broken: RefCell<Option<Failure>>,
@@ -124,10 +125,20 @@ impl Watch {
         if visible {
             bar.enable_steady_tick(TICK);
         }
-        Self { bar, acknowledged: RefCell::new(0), broken: RefCell::new(None) }
+        let tells = session.output.form == Form::Lines;
+        Self { bar, tells, acknowledged: RefCell::new(0), broken: RefCell::new(None) }
     }
 
-    fn see(&self, progress: &Progress, session: &Session) {
+    /// Without lines for programs.
+    pub(super) fn quiet(session: &Session) -> Self {
+        Self { tells: false, ..Self::new(session) }
+    }
+
+    pub(super) fn done(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    pub(super) fn see(&self, progress: &Progress) {
         #[derive(Serialize)]
         struct Line {
             acknowledged: u64,
@@ -140,7 +151,7 @@ impl Watch {
         if progress.acknowledged == self.acknowledged.replace(progress.acknowledged) {
             return;
         }
-        if session.output.form == Form::Lines && self.broken.borrow().is_none() {
+        if self.tells && self.broken.borrow().is_none() {
             let printed = Output::object(&Line { acknowledged: progress.acknowledged });
             *self.broken.borrow_mut() = printed.err();
         }

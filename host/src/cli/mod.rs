@@ -21,6 +21,7 @@ mod search;
 mod session;
 mod settings;
 mod store;
+mod warm;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -119,6 +120,9 @@ enum Verb {
     /// Turns texts from stdin into vectors, one a line
     #[command(after_help = model::EMBED_EXAMPLES)]
     Embed(model::EmbedArguments),
+    /// Fills the cache of vectors ahead of time
+    #[command(after_help = warm::EXAMPLES)]
+    Warm(warm::Arguments),
     /// Measures how fast this machine does it
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Arguments),
@@ -153,6 +157,7 @@ impl Verb {
             Self::Config => "config",
             Self::Model(_) => "model",
             Self::Embed(_) => "embed",
+            Self::Warm(_) => "warm",
             Self::Bench(_) => "bench",
             Self::Component(_) => "component",
             Self::Completions { .. } => "completions",
@@ -229,6 +234,7 @@ async fn perform(verb: Verb, session: &Session) -> Result<Exit, Failure> {
         Verb::Config => settings::run(session),
         Verb::Model(verb) => model::run(&verb, session),
         Verb::Embed(arguments) => model::embed(&arguments, session).await,
+        Verb::Warm(arguments) => warm::run(&arguments, session).await,
         Verb::Bench(arguments) => bench::run(&arguments, session).await,
         Verb::Component(arguments) => component::run(&arguments, session),
         Verb::Completions { shell } => {
@@ -313,6 +319,8 @@ mod tests {
             "cairn history --key k",
             "cairn restore id --version 3",
             "cairn model info",
+            "cairn warm --from-store",
+            "cairn warm -",
             "cairn completions zsh",
         ] {
             parses(line);
@@ -327,6 +335,8 @@ mod tests {
             "cairn search",
             "cairn delete id --matching",
             "cairn history",
+            "cairn warm",
+            "cairn warm file --from-store",
             "cairn restore id",
             "cairn add text --kind feeling",
             "cairn add text --at 10000-01-01",

@@ -10,7 +10,6 @@ use super::output::{Form, Output, complain, cut, note};
 use super::session::{Access, Session};
 use crate::contract::embedding::Purpose;
 use crate::models::{self, Description};
-use crate::open::Precision;
 use crate::wire::ErrorObject;
 
 pub(crate) const MODEL_EXAMPLES: &str = "\
@@ -160,9 +159,6 @@ pub(crate) struct EmbedArguments {
     /// What the texts are for; some models treat the two differently
     #[arg(long, value_enum, default_value = "document")]
     purpose: TextPurpose,
-    /// How the model computes: f32, bf16 or int8; default: the fastest that changes no vector noticeably
-    #[arg(long, value_name = "PRECISION")]
-    precision: Option<Precision>,
 }
 
 /// One line a text in every form but `--json`: a vector is not for people.
@@ -185,7 +181,7 @@ pub(crate) async fn embed(arguments: &EmbedArguments, session: &Session) -> Resu
     let mut kept = Vec::new();
     let mut failed = false;
     session
-        .with(session.open_at(arguments.precision)?, Access::Read, async |engine| {
+        .with(session.open()?, Access::Read, async |engine| {
             engine.prepare_model();
             loop {
                 let batch = lines.batch(BATCH, &session.interrupt).await?;

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::contract::types::Scope;
 use crate::engine::Engine;
 use crate::models;
-use crate::open::{ModelChoice, Options, Precision};
+use crate::open::{ModelChoice, Options, VECTORS};
 
 pub(crate) struct Session {
     pub(crate) config: Config,
@@ -60,20 +60,26 @@ impl Session {
     }
 
     pub(crate) fn open(&self) -> Result<Engine, Failure> {
-        self.open_at(None)
+        Ok(self.options().open(&self.config.data.value)?)
     }
 
-    /// With a model that computes in this precision.
-    pub(crate) fn open_at(&self, precision: Option<Precision>) -> Result<Engine, Failure> {
-        let options = Options {
+    /// A store in memory that shares the cache of vectors with the one on disk.
+    pub(crate) fn scratch(&self) -> Result<Engine, Failure> {
+        let cache_file = Some(self.config.data.value.join(VECTORS));
+        Ok(Options { cache_file, ..self.options() }.in_memory()?)
+    }
+
+    fn options(&self) -> Options {
+        Options {
             wait: self.config.wait.value,
             holder: format!("cairn {}", self.verb),
             model: self.model(),
-            precision,
+            precision: self.config.precision.value,
             models: self.model_folders(),
+            cache_memory: self.config.cache_memory_mb.value << 20,
+            cache_disk: self.config.cache_disk_mb.value << 20,
             ..Options::default()
-        };
-        Ok(options.open(&self.config.data.value)?)
+        }
     }
 
     /// Where models are looked for by name.

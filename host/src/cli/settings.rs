@@ -11,10 +11,12 @@ Examples:
   cairn config
   CAIRN_USER=ana cairn config --json
 
-Flags go before the environment (CAIRN_DATA, CAIRN_MODEL, CAIRN_WAIT, CAIRN_USER, CAIRN_AGENT, CAIRN_APP,
-CAIRN_RUN, CAIRN_LOG) before cairn.toml in the data directory before defaults. Such a file:
+Flags go before the environment (CAIRN_DATA, CAIRN_MODEL, CAIRN_PRECISION, CAIRN_WAIT, CAIRN_USER, CAIRN_AGENT,
+CAIRN_APP, CAIRN_RUN, CAIRN_LOG, CAIRN_CACHE_MEMORY_MB, CAIRN_CACHE_DISK_MB) before cairn.toml in the data directory
+before defaults. Such a file:
   user = \"ana\"
-  wait = 30";
+  wait = 30
+  cache_disk_mb = 0      no cache of vectors on disk";
 
 #[derive(Serialize)]
 struct Row {
@@ -45,15 +47,19 @@ pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
 }
 
 fn rows(config: &Config) -> Vec<Row> {
+    let precision = config.precision.value.map_or_else(|| "auto".to_owned(), |precision| precision.to_string());
     let row = |name, value: Option<String>, origin: &Origin| Row { name, value, origin: origin.to_string() };
     vec![
         row("data", Some(config.data.value.display().to_string()), &config.data.origin),
         row("model", config.model.value.clone(), &config.model.origin),
+        row("precision", Some(precision), &config.precision.origin),
         row("wait", Some(config.wait.value.as_secs_f64().to_string()), &config.wait.origin),
         row("user", config.user.value.clone(), &config.user.origin),
         row("agent", config.agent.value.clone(), &config.agent.origin),
         row("app", config.app.value.clone(), &config.app.origin),
         row("run", config.run.value.clone(), &config.run.origin),
         row("log", Some(config.log.value.clone()), &config.log.origin),
+        row("cache_memory_mb", Some(config.cache_memory_mb.value.to_string()), &config.cache_memory_mb.origin),
+        row("cache_disk_mb", Some(config.cache_disk_mb.value.to_string()), &config.cache_disk_mb.origin),
     ]
 }

@@ -322,7 +322,11 @@ impl storage::Host for Ctx {
             scrub: options.scrub,
         };
         let applied = self.capabilities.writer.apply(batch).await;
+        if let (true, Some(embedder)) = (options.scrub, &self.capabilities.embedder) {
+            embedder.clear_cache();
+        }
         if owes && applied.is_ok() {
+            self.room.lend();
             self.pay();
         }
         Ok(io(applied))

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::cache::{Cache, CacheMetrics};
 use super::pending::Slot;
 use super::queue::{Lane, Queue, Tokenised, Waiting, Work};
 use super::{EmbedError, Encoder, Load, ModelInfo, Pending, Purpose, TokenCount};
@@ -35,6 +36,8 @@ pub struct Metrics {
     pub waited: Duration,
     /// Place `i` counts the runs of 2^i to 2^(i+1) − 1 texts.
     pub run_sizes: [u64; 10],
+    /// What the cache knew, and what it did not.
+    pub cache: CacheMetrics,
 }
 
 /// Ends the threads when dropped.
@@ -46,9 +49,10 @@ struct Shared {
     encoder: OnceLock<Result<Arc<dyn Encoder>, EmbedError>>,
     n_workers: usize,
     threads: OnceLock<Result<(), EmbedError>>,
+    cache: Option<Cache>,
     state: Mutex<State>,
     wake: Condvar,
-    /// `waiting` is not kept here.
+    /// `waiting` and `cache` are not kept here.
     metrics: Mutex<Metrics>,
 }
 
@@ -66,6 +70,7 @@ impl Embedder {
         info: ModelInfo,
         load: impl FnOnce() -> Result<Arc<dyn Encoder>, EmbedError> + Send + 'static,
         workers: usize,
+        cache: Option<Cache>,
     ) -> Self {
         let shared = Shared {
             info,
@@ -73,6 +78,7 @@ impl Embedder {
             encoder: OnceLock::new(),
             n_workers: workers.max(1),
             threads: OnceLock::new(),
+            cache,
             state: Mutex::new(State { queue: Queue::of(workers), ..State::default() }),
             wake: Condvar::new(),
             metrics: Mutex::default(),
@@ -102,13 +108,23 @@ impl Embedder {
             return Vec::new();
         }
         let shared = &self.0.0;
-        let handles: Vec<Pending> = texts.into_iter().map(Pending::new).collect();
-        if let Err(error) = shared.enqueue(&handles, purpose, lane) {
-            for handle in &handles {
+        let handles: Vec<Pending> = texts.into_iter().map(|text| shared.pending(text, purpose)).collect();
+        let unknown: Vec<&Pending> = handles.iter().filter(|handle| handle.try_get().is_none()).collect();
+        if !unknown.is_empty()
+            && let Err(error) = shared.enqueue(&unknown, purpose, lane)
+        {
+            for handle in unknown {
                 handle.slot().finish(Err(error.clone()));
             }
         }
         handles
+    }
+
+    /// Leaves no vector in the cache.
+    pub fn clear_cache(&self) {
+        if let Some(cache) = &self.0.0.cache {
+            cache.clear();
+        }
     }
 
     /// Counts tokens as [`Embedder::embed`] would. Loads the tokenizer if need be, never the model; blocks for as long
@@ -121,7 +137,8 @@ impl Embedder {
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let waiting = self.0.0.lock().queue.waiting();
-        Metrics { waiting, ..self.0.0.metrics().clone() }
+        let cache = self.0.0.cache.as_ref().map(Cache::metrics).unwrap_or_default();
+        Metrics { waiting, cache, ..self.0.0.metrics().clone() }
     }
 }
 
@@ -169,7 +186,18 @@ impl Shared {
         started.clone()
     }
 
-    fn enqueue(self: &Arc<Self>, handles: &[Pending], purpose: Purpose, lane: Lane) -> Result<(), EmbedError> {
+    /// A text with its vector, where the cache knows it.
+    fn pending(&self, text: String, purpose: Purpose) -> Pending {
+        let Some(cache) = &self.cache else { return Pending::new(text, None) };
+        let key = cache.key(&text, purpose);
+        let pending = Pending::new(text, Some(key));
+        if let Some(vector) = cache.get(&key) {
+            pending.slot().finish(Ok(vector));
+        }
+        pending
+    }
+
+    fn enqueue(self: &Arc<Self>, handles: &[&Pending], purpose: Purpose, lane: Lane) -> Result<(), EmbedError> {
         self.threads()?;
         let since = Instant::now();
         let mut state = self.lock();
@@ -289,7 +317,13 @@ impl Shared {
         for text in group {
             let Some(slot) = text.slot.upgrade() else { continue };
             match &outcomes[places[&text.ids[..]]] {
-                Ok(vector) => slot.finish(Ok(Arc::clone(vector))),
+                Ok(vector) => {
+                    slot.finish(Ok(Arc::clone(vector)));
+                    // The caller need not wait for this.
+                    if let (Some(cache), Some(key)) = (&self.cache, &slot.key) {
+                        cache.put(key, vector);
+                    }
+                }
                 Err(error) => self.fail(&slot, error.clone()),
             }
         }
@@ -340,7 +374,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
-    use crate::embedder::{HashEncoder, MOST_WAITING, Tokens, unit};
+    use crate::embedder::{CacheSize, HashEncoder, MOST_WAITING, Tokens, unit};
 
     /// Reads bytes as tokens, records its runs, and does what a text says.
     struct Fake {
@@ -403,11 +437,15 @@ mod tests {
     }
 
     fn bench(workers: usize) -> Bench {
+        cached(workers, None)
+    }
+
+    fn cached(workers: usize, cache: Option<Cache>) -> Bench {
         let (run, runs) = channel();
         let (release, released) = channel();
         let fake = Fake { runs: run, release: Mutex::new(released) };
         let info = HashEncoder::new(32, 256).info();
-        Bench { embedder: Embedder::start(info, move || Ok(Arc::new(fake)), workers), runs, release }
+        Bench { embedder: Embedder::start(info, move || Ok(Arc::new(fake)), workers, cache), runs, release }
     }
 
     impl Bench {
@@ -535,6 +573,25 @@ mod tests {
     }
 
     #[test]
+    fn what_the_cache_knows_is_not_computed() {
+        let directory = tempfile::tempdir().unwrap();
+        let size = CacheSize { memory: 1 << 20, disk: 1 << 20, file: directory.path().join("cache") };
+        let bench = cached(1, Some(Cache::new("fake", 32, &size)));
+        assert_own(&bench.embed(Lane::Interactive, &["one", "two"]));
+        assert!(bench.embed(Lane::Interactive, &["fail"])[0].wait_blocking().is_err());
+        // Both are kept before the next run begins, which the same thread does.
+        let handles = bench.embed(Lane::Background, &["two", "three", "one"]);
+        assert_eq!([0, 2].map(|i: usize| handles[i].try_get().is_some()), [true; 2]);
+        assert_own(&handles);
+        assert!(bench.embed(Lane::Interactive, &["fail"])[0].wait_blocking().is_err());
+        assert_eq!(bench.runs.try_iter().collect::<Vec<_>>().len(), 4);
+        let expected = CacheMetrics { memory_hits: 2, disk_hits: 0, misses: 5 };
+        assert_eq!(bench.embedder.metrics().cache, expected);
+        bench.embedder.clear_cache();
+        assert_eq!(bench.embed(Lane::Interactive, &["one"])[0].try_get(), None);
+    }
+
+    #[test]
     fn closing_fails_what_waits() {
         let Bench { embedder, runs, release } = bench(1);
         let held = embedder.embed(vec!["hold".to_owned()], Purpose::Document, Lane::Interactive);
@@ -550,7 +607,7 @@ mod tests {
     fn a_model_that_does_not_load_fails_every_text() {
         let error = EmbedError::Unknown { name: "m".to_owned(), known: "none".to_owned() };
         let answer = error.clone();
-        let embedder = Embedder::start(HashEncoder::new(8, 8).info(), move || Err(answer), 2);
+        let embedder = Embedder::start(HashEncoder::new(8, 8).info(), move || Err(answer), 2, None);
         let handles = embedder.embed(vec!["a".to_owned(), "b".to_owned()], Purpose::Query, Lane::Interactive);
         for handle in handles {
             assert_eq!(handle.wait_blocking(), Err(error.clone()));
@@ -560,7 +617,7 @@ mod tests {
 
     #[test]
     fn nothing_is_loaded_before_it_is_needed() {
-        let embedder = Embedder::start(HashEncoder::new(8, 8).info(), || panic!("asked to"), 1);
+        let embedder = Embedder::start(HashEncoder::new(8, 8).info(), || panic!("asked to"), 1, None);
         assert_eq!(embedder.embed(Vec::new(), Purpose::Query, Lane::Interactive).len(), 0);
         assert_eq!(embedder.metrics(), Metrics::default());
         let panicked = Err(EmbedError::Panicked { reason: "asked to".to_owned() });

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::compute::Computation;
+use super::packed::{Form, Place};
 use super::tokens::TextSplitter;
 use super::{Cpu, EmbedError, Encoder, ModelInfo, Precision, Purpose, Tokens};
 
@@ -40,7 +41,20 @@ pub struct Manifest {
     /// BCP 47; empty: not known.
     #[serde(default)]
     pub languages: Vec<String>,
+    /// Whether products of bytes may be chosen without being asked for.
+    #[serde(default)]
+    pub int8: Int8,
     pub files: Vec<ModelFile>,
+}
+
+/// What is known of a model's vectors when products are those of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Int8 {
+    #[default]
+    Unchecked,
+    /// They find what those of floats do: see `models/fidelity.py`.
+    Checked,
 }
 
 /// How the vectors of the tokens become the one of the text.
@@ -86,8 +100,10 @@ pub struct Model {
     pub source: ModelSource,
     /// 16 hexadecimal digits; differs whenever vectors are not comparable.
     pub fingerprint: String,
-    /// Asked for; `None`: the fastest that changes no vector noticeably.
+    /// Asked for; `None`: the fastest that finds the same.
     pub precision: Option<Precision>,
+    /// Where packed weights are kept, a folder of this user alone; `None`: nowhere.
+    pub packed: Option<PathBuf>,
 }
 
 /// The model of that name, or in that folder; [`DEFAULT_MODEL`] without a name.
@@ -145,7 +161,7 @@ impl Model {
         let weights = checksum("weights", WEIGHTS)?;
         let tokenizer = checksum("tokenizer", TOKENIZER)?;
         let fingerprint = fingerprint(&manifest, &weights, &tokenizer);
-        Ok(Self { manifest, source, fingerprint, precision: None })
+        Ok(Self { manifest, source, fingerprint, precision: None, packed: None })
     }
 
     #[must_use]
@@ -171,11 +187,34 @@ impl Model {
         self.computation().map(|computation| computation.path())
     }
 
+    /// What it computes in on this machine.
+    #[must_use]
+    pub fn computes_in(&self) -> Precision {
+        let is_checked = self.manifest.int8 == Int8::Checked;
+        self.precision.unwrap_or_else(|| Precision::fastest(Cpu::detect(), is_checked))
+    }
+
+    /// What makes its vectors what they are, to the last bit, beside the text.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("{} {} {}", self.fingerprint, self.computes_in(), Cpu::detect().name())
+    }
+
     fn computation(&self) -> Result<Computation, EmbedError> {
+        let form = Form {
+            pooling: self.manifest.pooling,
+            dimensions: self.manifest.dimensions as usize,
+            max_tokens: self.manifest.max_tokens as usize,
+            precision: self.computes_in(),
+            cpu: Cpu::detect(),
+        };
+        let place =
+            self.packed.as_ref().map(|folder| Place { folder: folder.clone(), fingerprint: self.fingerprint.clone() });
+        if let Some(computation) = place.as_ref().and_then(|place| Computation::kept(&form, place)) {
+            return Ok(computation);
+        }
         let onnx = self.file("weights", WEIGHTS)?;
-        let cpu = Cpu::detect();
-        let precision = self.precision.unwrap_or_else(|| Precision::fastest(cpu, false));
-        let computation = Computation::new(&onnx, &self.manifest, precision, cpu);
+        let computation = Computation::new(&onnx, &form, place.as_ref());
         computation.map_err(|reason| self.source.refused("weights", reason))
     }
 

@@ -1,7 +1,8 @@
 //! Texts to unit vectors: what a model is ([`Encoder`]), and the queue in front of it ([`Embedder`]), which gathers the
-//! texts of all callers into runs without waiting for more to come. Never stores or caches a vector, and never answers
+//! texts of all callers into runs without waiting for more to come. Keeps vectors in a [`Cache`] at most, and never answers
 //! a failure with one.
 mod batch;
+mod cache;
 mod compute;
 mod hash;
 mod manifest;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 pub use crate::contract::embedding::{ModelInfo, Purpose, TokenCount};
 pub use batch::{Embedder, Metrics};
+pub use cache::{Cache, CacheMetrics, CacheSize};
 pub use hash::HashEncoder;
 pub use manifest::{DEFAULT_MODEL, Manifest, Model, ModelSource, Pooling, list, resolve};
 pub use packed::{Cpu, Precision};

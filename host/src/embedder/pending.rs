@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use super::EmbedError;
+use super::cache::Key;
 
 /// One text's vector, now or later. The text is computed only while a handle to it is held.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Pending(Arc<Slot>);
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) text: String,
+    /// Of the cache; `None` where there is none.
+    pub(super) key: Option<Key>,
     outcome: OnceLock<Result<Arc<Vec<f32>>, EmbedError>>,
     done: Notify,
 }
@@ -27,14 +30,14 @@ impl Slot {
 }
 
 impl Pending {
-    pub(super) fn new(text: String) -> Self {
-        Self(Arc::new(Slot { text, outcome: OnceLock::new(), done: Notify::new() }))
+    pub(super) fn new(text: String, key: Option<Key>) -> Self {
+        Self(Arc::new(Slot { text, key, outcome: OnceLock::new(), done: Notify::new() }))
     }
 
     /// A vector that is there already, of unit length; its text is empty.
     #[must_use]
     pub fn ready(vector: impl Into<Arc<Vec<f32>>>) -> Self {
-        let pending = Self::new(String::new());
+        let pending = Self::new(String::new(), None);
         pending.0.finish(Ok(vector.into()));
         pending
     }
@@ -42,7 +45,7 @@ impl Pending {
     /// A vector that will never be; its text is empty.
     #[must_use]
     pub fn failed(error: EmbedError) -> Self {
-        let pending = Self::new(String::new());
+        let pending = Self::new(String::new(), None);
         pending.0.finish(Err(error));
         pending
     }

@@ -241,7 +241,7 @@ mod tests {
     use crate::embedder::Pending;
 
     fn push(queue: &mut Queue, lane: Lane, texts: &[&str]) -> Vec<Pending> {
-        let handles: Vec<_> = texts.iter().map(|text| Pending::new((*text).to_owned())).collect();
+        let handles: Vec<_> = texts.iter().map(|text| Pending::new((*text).to_owned(), None)).collect();
         for handle in &handles {
             queue.push(handle.slot(), Purpose::Document, lane, Instant::now());
         }
