@@ -48,6 +48,11 @@ pub(super) fn facts(args: &BenchArgs) -> anyhow::Result<Vec<Fact>> {
     lines(args.memories.as_deref(), FACTS)
 }
 
+/// The memories that come with the program.
+pub(super) fn own() -> anyhow::Result<Vec<Fact>> {
+    lines(None, FACTS)
+}
+
 /// The queries of `--queries`, or those that come with the program; at most 300.
 pub(super) fn queries(args: &BenchArgs) -> anyhow::Result<Vec<String>> {
     #[derive(Deserialize)]

@@ -2,6 +2,7 @@
 //! measured, and prints only figures of its own run. May reach below the engine; nothing else depends on it.
 mod agentmem;
 mod embed;
+mod index;
 mod search;
 mod start;
 
@@ -9,6 +10,7 @@ mod facts;
 mod known;
 mod machine;
 mod measure;
+mod npy;
 mod report;
 mod site;
 mod workload;
@@ -30,7 +32,10 @@ pub struct BenchArgs {
     /// Memories to load, one JSON object a line [default: 1,000 facts of our own]
     #[arg(long, value_name = "FILE")]
     pub memories: Option<PathBuf>,
-    /// Queries to ask, one JSON object a line [default: 300 of our own]
+    /// Vectors to find, an npy file of 32-bit floats [default: 10,000 made of our own facts]
+    #[arg(long, value_name = "FILE")]
+    pub vectors: Option<PathBuf>,
+    /// Queries to ask, one JSON object a line, or an npy file [default: 300 of our own]
     #[arg(long, value_name = "FILE")]
     pub queries: Option<PathBuf>,
     /// Texts to embed, one a line [default: 256 of the facts]
@@ -79,7 +84,7 @@ struct Bench {
     run: fn(&Site, &Report, &BenchArgs) -> anyhow::Result<()>,
 }
 
-static BENCHES: [Bench; 4] = [
+static BENCHES: [Bench; 5] = [
     Bench {
         name: "agentmem",
         measures: "the workloads of AgentMem's own benchmarks and of real memories: each add durable and indexed",
@@ -91,6 +96,12 @@ static BENCHES: [Bench; 4] = [
         measures: "the model alone on texts that are split into tokens already; one operation is one text",
         cases: embed::cases,
         run: embed::run,
+    },
+    Bench {
+        name: "index",
+        measures: "the index by itself, one thread, nothing on disk but its own files; recall@10 beside each search",
+        cases: index::cases,
+        run: index::run,
     },
     Bench {
         name: "search",
@@ -136,6 +147,7 @@ mod tests {
         BenchArgs {
             json: true,
             memories: None,
+            vectors: None,
             queries: None,
             texts: None,
             precision: None,
@@ -149,7 +161,7 @@ mod tests {
     #[test]
     fn unknown_names_are_told_with_those_there_are() {
         let error = run("speed", arguments(&[])).unwrap_err();
-        assert_eq!(error.to_string(), r#"no bench "speed"; there are agentmem, embed, search, start"#);
+        assert_eq!(error.to_string(), r#"no bench "speed"; there are agentmem, embed, index, search, start"#);
         let error = run("start", arguments(&["get", "put"])).unwrap_err();
         assert_eq!(error.to_string(), r#"no case "put"; there are add, search, get, stats, version"#);
     }

@@ -7,7 +7,8 @@ use super::codes::Coded;
 use super::entries::{Slot, count};
 use super::filter::Admitted;
 use super::lexical::{Query, Scores};
-use super::view::View;
+use super::set::Set;
+use super::view::{View, wide};
 use crate::contract::index::{Candidate, Candidates, Extremes, Neighbour, Probe, Turn};
 
 /// Points of the graph to look at, where the probe does not say.
@@ -17,7 +18,7 @@ const LOOKED_AT: usize = if cfg!(test) { 16 } else { 1_024 };
 
 /// Answers one probe. A vector has the length of those in the index and is finite.
 ///
-/// With more than `scanned` admitted vectors a graph is asked, if there is one; else every vector is compared.
+/// With more than `scanned` admitted vectors graphs may be asked, if there are any; else every vector is compared.
 pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<&[f32]>) -> Candidates {
     let admitted = Admitted::new(&view.entries, probe);
     let limit = probe.limit as usize;
@@ -54,39 +55,50 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
 fn by_meaning(view: &View, scanned: usize, probe: &Probe, admitted: &Admitted, vector: &[f32]) -> Branch {
     let limit = probe.limit as usize;
     let score = |entry: &Slot| nearest(view, entry, vector);
-    if admitted.vectors > scanned {
-        let effort = probe.effort.map_or(EFFORT.max(2 * limit), |effort| effort as usize).max(limit).max(1);
+    let effort = probe.effort.map_or(EFFORT.max(2 * limit), |effort| effort as usize).max(limit).max(1);
+    if walks(admitted.vectors, view.dense.len(), scanned, effort) {
         let admits = |row: u32| view.slot(row).is_some_and(|slot| admitted.contains(slot));
-        let rows = view.dense.near(vector, effort, admits);
+        let rows = view.dense.near(&Coded::new(vector), effort, admits);
         let mut slots: Vec<u32> = rows.into_iter().flatten().filter_map(|row| view.slot(row)).collect();
         slots.sort_unstable();
         slots.dedup();
         // Fewer are found where many passages of one entry are near, or where admitted points lie apart.
         if slots.len() >= limit {
-            let mut branch = Branch::new(view, limit, &slots, score);
+            let mut branch = Branch::new(view, limit, slots.into_iter(), score);
             branch.exact = false;
             branch.extremes = branch.extremes.map(|extremes| Extremes { min: None, ..extremes });
             return branch;
         }
     }
     if admitted.vectors > LOOKED_AT {
-        return Branch::new(view, limit, &promising(view, limit, &admitted.slots, vector), score);
+        return Branch::new(view, limit, promising(view, limit, &admitted.slots, vector), score);
     }
-    Branch::new(view, limit, &admitted.slots, score)
+    Branch::new(view, limit, admitted.slots.iter(), score)
+}
+
+/// Whether walking graphs is quicker than comparing all that are admitted: never up to `scanned`; beyond, a walk is as
+/// dear as comparing an eighth of those for each 64 of effort, and dearer the fewer of all are admitted.
+fn walks(admitted: usize, all: usize, scanned: usize, effort: usize) -> bool {
+    admitted > scanned && admitted * admitted > scanned / 8 * effort.div_ceil(64) * all
 }
 
 /// The slots among which the best and the least near are for certain: all whose bounds do not rule them out.
-fn promising(view: &View, limit: usize, slots: &[u32], vector: &[f32]) -> Vec<u32> {
+fn promising(view: &View, limit: usize, slots: &Set, vector: &[f32]) -> impl Iterator<Item = u32> {
     let query = Coded::new(vector);
-    let mut bounds: Vec<(f32, f32, u32)> = Vec::with_capacity(slots.len());
+    // Those that were not ruled out by what was known when they were looked at.
+    let mut open: Vec<(f32, f32, u32)> = Vec::new();
     // The limit-th best of the lower bounds: what cannot reach it is not among the best.
     let mut best: BinaryHeap<Reverse<Score>> = BinaryHeap::with_capacity(limit + 1);
-    let mut least = f32::INFINITY;
-    for slot in slots {
-        let rows = view.entries.get(*slot).rows().filter_map(|row| view.place(row));
+    let (mut reached, mut least) = (f32::NEG_INFINITY, f32::INFINITY);
+    let mut between = view.dense.bounds(&query);
+    for slot in slots.iter() {
+        let rows = view.entries.get(slot).rows().filter_map(|row| view.place(row));
         let wider = |(low, high): (f32, f32), next: (f32, f32)| (low.max(next.0), high.max(next.1));
-        let Some((low, high)) = rows.map(|place| view.dense.between(&query, place)).reduce(wider) else { continue };
-        bounds.push((low, high, *slot));
+        let Some((low, high)) = rows.map(&mut between).reduce(wider) else { continue };
+        if high < reached && low > least {
+            continue;
+        }
+        open.push((low, high, slot));
         least = least.min(high);
         if best.len() < limit {
             best.push(Reverse(Score(low)));
@@ -95,9 +107,11 @@ fn promising(view: &View, limit: usize, slots: &[u32], vector: &[f32]) -> Vec<u3
         {
             worst.0 = Score(low);
         }
+        if best.len() == limit {
+            reached = best.peek().map_or(f32::INFINITY, |worst| worst.0.0);
+        }
     }
-    let reached = if best.len() < limit { f32::NEG_INFINITY } else { best.peek().map_or(f32::NEG_INFINITY, |b| b.0.0) };
-    bounds.into_iter().filter(|(low, high, _)| *high >= reached || *low <= least).map(|(_, _, slot)| slot).collect()
+    open.into_iter().filter(move |(low, high, _)| *high >= reached || *low <= least).map(|(_, _, slot)| slot)
 }
 
 /// A number in the order of [`f32::total_cmp`].
@@ -126,7 +140,8 @@ fn by_words(view: &View, limit: usize, admitted: &Admitted, query: &Query) -> (B
         (scores.best(view.entries.get(slot).rows()) == Some(*row)).then_some(slot)
     };
     let slots: Vec<u32> = scores.matched.iter().filter_map(through).collect();
-    let mut branch = Branch::new(view, limit, &slots, |entry| Some(scores.of(scores.best(entry.rows())?)));
+    let mut branch =
+        Branch::new(view, limit, slots.iter().copied(), |entry| Some(scores.of(scores.best(entry.rows())?)));
     if slots.len() < admitted.slots.len() {
         let max = branch.extremes.map_or(0.0, |extremes| extremes.max);
         branch.extremes = Some(Extremes { min: Some(0.0), max });
@@ -136,7 +151,7 @@ fn by_words(view: &View, limit: usize, admitted: &Admitted, query: &Query) -> (B
 
 /// The best cosine of an entry's passages.
 fn nearest(view: &View, entry: &Slot, vector: &[f32]) -> Option<f32> {
-    entry.rows().filter_map(|row| Some(view.dense.cosine(view.vector(row)?, vector))).reduce(f32::max)
+    entry.rows().filter_map(|row| view.cosine(row, vector)).reduce(f32::max)
 }
 
 /// What one way of scoring found.
@@ -150,14 +165,14 @@ struct Branch {
 
 impl Branch {
     /// Keeps the best of the slots that have a score.
-    fn new(view: &View, limit: usize, slots: &[u32], score: impl Fn(&Slot) -> Option<f32>) -> Self {
-        let mut best = BinaryHeap::with_capacity(limit.min(slots.len()) + 1);
+    fn new(view: &View, limit: usize, slots: impl Iterator<Item = u32>, score: impl Fn(&Slot) -> Option<f32>) -> Self {
+        let mut best = BinaryHeap::with_capacity(limit.min(slots.size_hint().0) + 1);
         let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
         for slot in slots {
-            let entry = view.entries.get(*slot);
+            let entry = view.entries.get(slot);
             let Some(score) = score(entry) else { continue };
             (min, max) = (min.min(score), max.max(score));
-            let ranked = Ranked { score, order: entry.facts.order, slot: *slot };
+            let ranked = Ranked { score, order: entry.facts.order, slot };
             if best.len() < limit {
                 best.push(Reverse(ranked));
             } else if let Some(mut worst) = best.peek_mut()
@@ -208,15 +223,15 @@ struct Telling<'a> {
 impl Telling<'_> {
     fn candidate(&mut self, entry: &Slot) -> Candidate {
         let view = self.view;
-        let cosine = |row: u32| Some((row, view.dense.cosine(view.vector(row)?, self.vector?)));
+        let cosine = |row: u32| Some((row, view.cosine(row, self.vector?)?));
         let nearest = entry.rows().filter_map(cosine).reduce(|best, next| if next.1 > best.1 { next } else { best });
         let worded = self.words.and_then(|(query, scores)| Some((query, scores, scores.best(entry.rows())?)));
-        let row = nearest.map(|(row, _)| row).or(worded.map(|(_, _, row)| row)).unwrap_or(entry.first_row);
+        let row = nearest.map(|(row, _)| row).or(worded.map(|(_, _, row)| row)).unwrap_or(entry.counted.first);
         Candidate {
             key: entry.key.to_string(),
             dense: nearest.map(|(_, cosine)| cosine),
             lexical: worded.map_or(0.0, |(_, scores, row)| scores.of(row)),
-            passage: row - entry.first_row,
+            passage: row - entry.counted.first,
             at: entry.facts.at,
             actor: view.entries.actor(entry).map(str::to_owned),
             turn: if self.neighbours { self.turn(entry, row) } else { None },
@@ -233,20 +248,22 @@ impl Telling<'_> {
         let position = view.entries.runs.position(entry)?;
         let run = count(self.runs.len());
         let run = *self.runs.entry(entry.run).or_insert(run);
-        let own = (entry.rows > 0).then(|| view.vector(row)).flatten().or_else(|| view.first_vector(entry));
+        let own = (entry.counted.len > 0 && view.place(row).is_some()).then_some(row).or_else(|| view.first_row(entry));
+        let own = own.and_then(|row| view.vector(row)).map(wide);
         let admitted = |slot: Option<u32>| Some(view.entries.get(slot.filter(|slot| self.admitted.contains(*slot))?));
-        let cosine = |left: Option<&[f32]>, right: Option<&[f32]>| Some(view.dense.cosine(left?, right?));
+        let cosine = |row: Option<u32>, with: Option<&[f32]>| view.cosine(row?, with?);
         let [previous, next] = [admitted(position.previous), admitted(position.next)];
-        let [before, after] = [previous, next].map(|neighbour| view.first_vector(neighbour?));
-        let neighbour = |entry: &Slot, vector: Option<&[f32]>| Neighbour {
+        let [before, after] = [previous, next].map(|neighbour| view.first_row(neighbour?));
+        let neighbour = |entry: &Slot, row: Option<u32>| Neighbour {
             key: entry.key.to_string(),
-            dense: cosine(vector, self.vector),
-            similarity: cosine(vector, own),
+            dense: cosine(row, self.vector),
+            similarity: cosine(row, own.as_deref()),
         };
+        let following = after.and_then(|row| view.vector(row)).map(wide);
         Some(Turn {
             run,
             position: position.number,
-            across: cosine(before, after),
+            across: cosine(before, following.as_deref()),
             previous: previous.map(|entry| neighbour(entry, before)),
             next: next.map(|entry| neighbour(entry, after)),
         })
