@@ -141,6 +141,8 @@ pub(super) struct Group {
 #[derive(Default)]
 pub(super) struct Entries {
     slots: Vec<Option<Slot>>,
+    /// For each slot its first row and how many follow, side by side for scans.
+    spans: Vec<(u32, u32)>,
     /// Places in `slots` that a deleted entry left.
     free: Vec<u32>,
     keys: HashMap<Arc<str>, u32>,
@@ -158,6 +160,8 @@ pub(super) struct Entries {
     vectored: Set,
     several: Set,
     owing: Set,
+    /// The most rows that an entry ever had.
+    widest: u32,
     /// How many attributes are live.
     n_attributes: usize,
     /// Texts of attributes, also some that no live one has.
@@ -183,14 +187,30 @@ impl Entries {
         self.slots[slot as usize].as_ref().expect("only live slots are named")
     }
 
+    /// No entry has more rows.
+    pub(super) fn widest(&self) -> usize {
+        self.widest as usize
+    }
+
+    /// The rows of an entry.
+    pub(super) fn rows(&self, slot: u32) -> Range<u32> {
+        let (first, len) = self.spans[slot as usize];
+        first..first + len
+    }
+
     fn get_mut(&mut self, slot: u32) -> &mut Slot {
         self.slots[slot as usize].as_mut().expect("only live slots are named")
     }
 
     /// Gives rows their new numbers.
     pub(super) fn renumber(&mut self, renumbered: &[u32]) {
-        for entry in self.slots.iter_mut().flatten().filter(|entry| entry.counted.len > 0) {
-            entry.counted.first = renumbered[entry.counted.first as usize];
+        for (entry, span) in self.slots.iter_mut().zip(&mut self.spans) {
+            if let Some(Slot { counted, .. }) = entry
+                && counted.len > 0
+            {
+                counted.first = renumbered[counted.first as usize];
+                span.0 = counted.first;
+            }
         }
     }
 
@@ -214,6 +234,9 @@ impl Entries {
     /// Says which rows an entry has.
     pub(super) fn set_rows(&mut self, slot: u32, counted: Rows) {
         let before = std::mem::replace(&mut self.get_mut(slot).counted, counted);
+        self.widest = self.widest.max(counted.len);
+        self.spans.resize(self.slots.len(), (0, 0));
+        self.spans[slot as usize] = (counted.first, counted.len);
         let place = self.get(slot).facts.place;
         for group in self.groups_mut(place) {
             group.words = group.words - u64::from(before.words) + u64::from(counted.words);

@@ -20,6 +20,7 @@ mod set;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod varint;
 mod view;
 
 use std::path::Path;

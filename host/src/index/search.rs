@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap};
 use super::codes::Coded;
 use super::entries::{Slot, count};
 use super::filter::Admitted;
-use super::lexical::{Query, Scores};
+use super::lexical::{Found, Query};
 use super::set::Set;
 use super::view::{View, wide};
 use crate::contract::index::{Candidate, Candidates, Extremes, Neighbour, Probe, Turn};
@@ -24,10 +24,10 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
     let limit = probe.limit as usize;
     let meaning = vector.map(|vector| by_meaning(view, scanned, probe, &admitted, vector));
     let query = view.lexical.query(&probe.words, probe.k1, probe.b);
-    let words = query.as_ref().map(|query| (query, by_words(view, limit, &admitted, query)));
+    let words = query.as_ref().map(|query| by_words(view, limit, &admitted, query));
 
     let mut slots: Vec<u32> = meaning.iter().flat_map(|branch| &branch.best).copied().collect();
-    slots.extend(words.iter().flat_map(|(_, (branch, _))| &branch.best));
+    slots.extend(words.iter().flat_map(|branch| &branch.best));
     if probe.neighbours {
         let positions = slots.iter().filter_map(|slot| view.entries.runs.position(view.entries.get(*slot)));
         let neighbours = positions.flat_map(|position| [position.previous, position.next]).flatten();
@@ -37,16 +37,14 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
     slots.sort_unstable();
     slots.dedup();
 
-    let terms = probe.terms;
-    let scores = words.as_ref().map(|(query, (_, scores))| (*query, scores));
-    let neighbours = probe.neighbours;
+    let (words_asked, terms, neighbours) = (query.as_ref(), probe.terms, probe.neighbours);
     let mut telling =
-        Telling { view, admitted: &admitted, vector, words: scores, terms, neighbours, runs: HashMap::new() };
+        Telling { view, admitted: &admitted, vector, words: words_asked, terms, neighbours, runs: HashMap::new() };
     Candidates {
         entries: slots.into_iter().map(|slot| telling.candidate(view.entries.get(slot))).collect(),
         exact: meaning.as_ref().is_none_or(|branch| branch.exact),
         dense: meaning.and_then(|branch| branch.extremes),
-        lexical: words.and_then(|(_, (branch, _))| branch.extremes),
+        lexical: words.and_then(|branch| branch.extremes),
         admitted: count(admitted.slots.len()),
         pending: admitted.pending,
     }
@@ -91,12 +89,12 @@ fn promising(view: &View, limit: usize, slots: &Set, vector: &[f32]) -> impl Ite
     let mut best: BinaryHeap<Reverse<Score>> = BinaryHeap::with_capacity(limit + 1);
     let (mut reached, mut least) = (f32::NEG_INFINITY, f32::INFINITY);
     let mut between = view.dense.bounds(&query);
-    for slot in slots.iter() {
-        let rows = view.entries.get(slot).rows().filter_map(|row| view.place(row));
+    slots.iter().for_each(|slot| {
+        let rows = view.entries.rows(slot).filter_map(|row| view.place(row));
         let wider = |(low, high): (f32, f32), next: (f32, f32)| (low.max(next.0), high.max(next.1));
-        let Some((low, high)) = rows.map(&mut between).reduce(wider) else { continue };
+        let Some((low, high)) = rows.map(&mut between).reduce(wider) else { return };
         if high < reached && low > least {
-            continue;
+            return;
         }
         open.push((low, high, slot));
         least = least.min(high);
@@ -110,7 +108,7 @@ fn promising(view: &View, limit: usize, slots: &Set, vector: &[f32]) -> impl Ite
         if best.len() == limit {
             reached = best.peek().map_or(f32::INFINITY, |worst| worst.0.0);
         }
-    }
+    });
     open.into_iter().filter(move |(low, high, _)| *high >= reached || *low <= least).map(|(_, _, slot)| slot)
 }
 
@@ -132,21 +130,46 @@ impl PartialOrd for Score {
     }
 }
 
-fn by_words(view: &View, limit: usize, admitted: &Admitted, query: &Query) -> (Branch, Scores) {
-    let scores = view.lexical.scores(query, |row| view.slot(row).is_some_and(|slot| admitted.contains(slot)));
-    // An entry is found once, through its best row.
-    let through = |row: &u32| {
-        let slot = view.slot(*row)?;
-        (scores.best(view.entries.get(slot).rows()) == Some(*row)).then_some(slot)
+/// Of entries that share no term the score is 0; such are never among the best.
+fn by_words(view: &View, limit: usize, admitted: &Admitted, query: &Query) -> Branch {
+    let score = |entry: &Slot| worded(view, entry, query).map(|(_, score)| score).filter(|score| *score > 0.0);
+    let (n_admitted, n_sharing) = (admitted.slots.len(), query.rows());
+    // Passing over what is not admitted is some thirty times cheaper than reading the terms of a row.
+    let (branch, matched) = if n_sharing > 32 * n_admitted {
+        let branch = Branch::new(view, limit, admitted.slots.iter(), score);
+        let matched = branch.scored;
+        (branch, matched)
+    } else {
+        let admits = |row: u32| view.slot(row).is_some_and(|slot| admitted.contains(slot));
+        // An entry may have several of the best rows.
+        let rows = limit * view.entries.widest();
+        let Found { best, all } = view.lexical.best(query, rows, n_sharing < n_admitted, admits);
+        let slots = |rows: Vec<u32>| {
+            let mut slots: Vec<u32> = rows.into_iter().filter_map(|row| view.slot(row)).collect();
+            slots.sort_unstable();
+            slots.dedup();
+            slots
+        };
+        match all {
+            // Perhaps there is no entry that shares nothing.
+            Some(all) if all.len() >= n_admitted => {
+                let slots = slots(all);
+                (Branch::new(view, limit, slots.iter().copied(), score), slots.len())
+            }
+            _ => (Branch::new(view, limit, slots(best).into_iter(), score), 0),
+        }
     };
-    let slots: Vec<u32> = scores.matched.iter().filter_map(through).collect();
-    let mut branch =
-        Branch::new(view, limit, slots.iter().copied(), |entry| Some(scores.of(scores.best(entry.rows())?)));
-    if slots.len() < admitted.slots.len() {
+    if matched < n_admitted {
         let max = branch.extremes.map_or(0.0, |extremes| extremes.max);
-        branch.extremes = Some(Extremes { min: Some(0.0), max });
+        return Branch { extremes: Some(Extremes { min: Some(0.0), max }), ..branch };
     }
-    (branch, scores)
+    branch
+}
+
+/// The row of an entry with the best BM25, the first of equals.
+fn worded(view: &View, entry: &Slot, query: &Query) -> Option<(u32, f32)> {
+    let scored = entry.rows().map(|row| (row, view.lexical.score(query, row)));
+    scored.reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
 /// The best cosine of an entry's passages.
@@ -160,6 +183,8 @@ struct Branch {
     best: Vec<u32>,
     /// None: no slot has a score.
     extremes: Option<Extremes>,
+    /// How many slots have a score.
+    scored: usize,
     exact: bool,
 }
 
@@ -167,11 +192,11 @@ impl Branch {
     /// Keeps the best of the slots that have a score.
     fn new(view: &View, limit: usize, slots: impl Iterator<Item = u32>, score: impl Fn(&Slot) -> Option<f32>) -> Self {
         let mut best = BinaryHeap::with_capacity(limit.min(slots.size_hint().0) + 1);
-        let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
+        let (mut min, mut max, mut scored) = (f32::INFINITY, f32::NEG_INFINITY, 0);
         for slot in slots {
             let entry = view.entries.get(slot);
             let Some(score) = score(entry) else { continue };
-            (min, max) = (min.min(score), max.max(score));
+            (min, max, scored) = (min.min(score), max.max(score), scored + 1);
             let ranked = Ranked { score, order: entry.facts.order, slot };
             if best.len() < limit {
                 best.push(Reverse(ranked));
@@ -182,7 +207,8 @@ impl Branch {
             }
         }
         let extremes = (min <= max).then_some(Extremes { min: Some(min), max });
-        Self { best: best.into_iter().map(|Reverse(ranked)| ranked.slot).collect(), extremes, exact: true }
+        let best = best.into_iter().map(|Reverse(ranked)| ranked.slot).collect();
+        Self { best, extremes, scored, exact: true }
     }
 }
 
@@ -213,7 +239,7 @@ struct Telling<'a> {
     view: &'a View,
     admitted: &'a Admitted,
     vector: Option<&'a [f32]>,
-    words: Option<(&'a Query, &'a Scores)>,
+    words: Option<&'a Query>,
     terms: bool,
     neighbours: bool,
     /// For the number of a run in the index its number in this answer.
@@ -225,18 +251,18 @@ impl Telling<'_> {
         let view = self.view;
         let cosine = |row: u32| Some((row, view.cosine(row, self.vector?)?));
         let nearest = entry.rows().filter_map(cosine).reduce(|best, next| if next.1 > best.1 { next } else { best });
-        let worded = self.words.and_then(|(query, scores)| Some((query, scores, scores.best(entry.rows())?)));
-        let row = nearest.map(|(row, _)| row).or(worded.map(|(_, _, row)| row)).unwrap_or(entry.counted.first);
+        let worded = self.words.and_then(|query| worded(view, entry, query));
+        let row = nearest.or(worded).map_or(entry.counted.first, |(row, _)| row);
         Candidate {
             key: entry.key.to_string(),
             dense: nearest.map(|(_, cosine)| cosine),
-            lexical: worded.map_or(0.0, |(_, scores, row)| scores.of(row)),
+            lexical: worded.map_or(0.0, |(_, score)| score),
             passage: row - entry.counted.first,
             at: entry.facts.at,
             actor: view.entries.actor(entry).map(str::to_owned),
             turn: if self.neighbours { self.turn(entry, row) } else { None },
-            terms: match worded {
-                Some((query, _, row)) if self.terms => view.lexical.summands(query, row),
+            terms: match (self.words, worded) {
+                (Some(query), Some((row, _))) if self.terms => view.lexical.summands(query, row),
                 _ => vec![],
             },
         }

@@ -235,7 +235,10 @@ impl View {
 
     /// How many entries of the scope have the term. Rows of one entry are neighbours.
     fn having(&self, term: &str, scope: Place) -> u32 {
-        let mut slots: Vec<u32> = self.lexical.rows_with(term).iter().filter_map(|row| self.slot(*row)).collect();
+        if scope == [NONE; 4] && self.entries.widest() <= 1 {
+            return self.lexical.frequency(term);
+        }
+        let mut slots: Vec<u32> = self.lexical.rows_with(term).filter_map(|row| self.slot(row)).collect();
         slots.dedup();
         count(slots.iter().filter(|slot| lies_in(self.entries.get(**slot).facts.place, scope)).count())
     }
