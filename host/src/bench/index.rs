@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::ensure;
+use serde::Serialize;
 
 use super::measure::{Figures, Kind, Pass};
 use super::report::Report;
@@ -31,8 +32,8 @@ const FILTERED: [(&str, usize); 6] = [
     ("filtered-1e-4", 10_000),
     ("filtered-1e-5", 100_000),
 ];
-/// Without `--vectors`: so many vectors, each one of a real one and chance.
-const PERTURBED: usize = 10_000;
+/// Vectors where nothing else is said.
+const SIZE: usize = 10_000;
 const QUERIES: usize = 1_000;
 const NEAREST: usize = 10;
 const BATCH: usize = 1_000;
@@ -44,21 +45,52 @@ pub(super) fn cases() -> Vec<&'static str> {
 }
 
 pub(super) fn run(site: &Site, report: &Report, args: &BenchArgs) -> anyhow::Result<()> {
-    let (vectors, queries) = match &args.vectors {
-        Some(path) => (npy::rows(path)?, args.queries.as_deref().map(npy::rows).transpose()?),
-        None => (perturbed(&embedded(site)?, PERTURBED), None),
+    let (given, size) = match &args.vectors {
+        Some(path) => (npy::rows(path)?, args.size),
+        None => (embedded(site)?, Some(args.size.unwrap_or(SIZE))),
     };
-    let queries = queries.unwrap_or_else(|| perturbed(&vectors, QUERIES.min(vectors.len())));
+    let given_queries = args.queries.as_deref().map(npy::rows).transpose()?;
+    let queries = given_queries.unwrap_or_else(|| perturbed(&given, 1).take(QUERIES.min(given.len())).collect());
+    let size = size.unwrap_or(given.len());
+    let real = given.len().min(size);
+    let vectors: Vec<Vec<f32>> = given.iter().take(size).cloned().chain(perturbed(&given, 2)).take(size).collect();
+    ensure!(!vectors.is_empty() && !queries.is_empty(), "there are no vectors or no queries");
     let width = vectors[0].len();
     ensure!(queries.iter().all(|query| query.len() == width), "vectors and queries are of different length");
-    report.remark(&format!(
-        "{} vectors of {width} values{}, {} queries with limit {NEAREST}, one thread; recall against all products in f32",
-        vectors.len(),
-        if args.vectors.is_some() { "" } else { ", embeddings of our facts with noise" },
-        queries.len()
-    ))?;
+    let extent = Extent { bench: report.bench, vectors: size, made: size - real, width, queries: queries.len() };
+    report.told(
+        &format!(
+            "{size} vectors of {width} values, {} of them others with noise, {} queries with limit {NEAREST}, one thread; \
+             recall against all products in f32",
+            extent.made, extent.queries
+        ),
+        &extent,
+    )?;
     report.columns()?;
     Measured { site, report, args, folder: site.folder("index"), width, vectors, queries }.all()
+}
+
+/// What the figures belong to.
+#[derive(Serialize)]
+struct Extent<'a> {
+    bench: &'a str,
+    vectors: usize,
+    /// Vectors that are others with noise.
+    made: usize,
+    width: usize,
+    queries: usize,
+}
+
+/// What a vector takes.
+#[derive(Serialize)]
+struct Space<'a> {
+    bench: &'a str,
+    case: &'a str,
+    vectors: usize,
+    in_graphs: usize,
+    /// Of everything that is kept of an entry, mapped files not counted.
+    memory_bytes_each: u64,
+    file_bytes_each: u64,
 }
 
 struct Measured<'a> {
@@ -84,13 +116,22 @@ impl Measured<'_> {
         })?;
         self.tell(ADD, &[add], None)?;
         self.tell(BUILD, &[build], None)?;
-        self.report.remark(&format!(
-            "{} of {} vectors in graphs, {} bytes of memory a memory, {} on disk",
-            graphed.graph_rows(),
-            self.vectors.len(),
-            graphed.progress().bytes / self.vectors.len() as u64,
-            size(&self.folder)? / self.vectors.len() as u64
-        ))?;
+        let n = self.vectors.len() as u64;
+        let space = Space {
+            bench: self.report.bench,
+            case: BUILD,
+            vectors: self.vectors.len(),
+            in_graphs: graphed.graph_rows(),
+            memory_bytes_each: graphed.progress().bytes / n,
+            file_bytes_each: size(&self.folder)? / n,
+        };
+        self.report.told(
+            &format!(
+                "{} of {n} vectors in graphs; each takes {} bytes of memory and {} of mapped files",
+                space.in_graphs, space.memory_bytes_each, space.file_bytes_each
+            ),
+            &space,
+        )?;
         if self.args.wants(SCAN) {
             // Nothing is beyond this threshold.
             let scanned = Index::with_graph_threshold(self.width, usize::MAX);
@@ -248,8 +289,11 @@ fn product(left: &[f32], right: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + tail.iter().zip(right_tail).map(|(left, right)| left * right).sum::<f32>()
 }
 
-/// Bytes of the files in a folder.
+/// Bytes of the files in a folder, 0 where there is none.
 fn size(folder: &Path) -> anyhow::Result<u64> {
+    if !folder.exists() {
+        return Ok(0);
+    }
     let files = std::fs::read_dir(folder)?.map(|file| Ok(file?.metadata()?.len()));
     files.sum()
 }
@@ -266,23 +310,21 @@ fn embedded(site: &Site) -> anyhow::Result<Vec<Vec<f32>>> {
     pending.into_iter().map(vector).collect()
 }
 
-/// So many vectors, each one of those given and chance half as long, scaled to unit length. The same each time.
-fn perturbed(vectors: &[Vec<f32>], n: usize) -> Vec<Vec<f32>> {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut uniform = || {
+/// Vectors without end, each one of those given and chance half as long, scaled to unit length. The same for each seed.
+fn perturbed(vectors: &[Vec<f32>], seed: u64) -> impl Iterator<Item = Vec<f32>> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed);
+    let mut uniform = move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         f32::from(u16::try_from(state >> 48).expect("sixteen bits")) / 32_768.0 - 1.0
     };
-    let sum = |vector: &[f32]| vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-    let mut made = vec![];
-    for vector in vectors.iter().cycle().take(n) {
+    let length = |vector: &[f32]| vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    vectors.iter().cycle().map(move |vector| {
         let noise: Vec<f32> = vector.iter().map(|_| uniform()).collect();
-        let share = 0.5 / sum(&noise).max(f32::MIN_POSITIVE);
+        let share = 0.5 / length(&noise);
         let moved: Vec<f32> = vector.iter().zip(&noise).map(|(value, noise)| value + share * noise).collect();
-        let length = sum(&moved).max(f32::MIN_POSITIVE);
-        made.push(moved.into_iter().map(|value| value / length).collect());
-    }
-    made
+        let length = length(&moved);
+        moved.into_iter().map(|value| value / length).collect()
+    })
 }

@@ -32,9 +32,12 @@ pub struct BenchArgs {
     /// Memories to load, one JSON object a line [default: 1,000 facts of our own]
     #[arg(long, value_name = "FILE")]
     pub memories: Option<PathBuf>,
-    /// Vectors to find, an npy file of 32-bit floats [default: 10,000 made of our own facts]
+    /// Vectors to find, an npy file of 32-bit floats [default: those of our own facts]
     #[arg(long, value_name = "FILE")]
     pub vectors: Option<PathBuf>,
+    /// So many of the vectors; of more than there are, the rest is made of them
+    #[arg(long, value_name = "N")]
+    pub size: Option<usize>,
     /// Queries to ask, one JSON object a line, or an npy file [default: 300 of our own]
     #[arg(long, value_name = "FILE")]
     pub queries: Option<PathBuf>,
@@ -148,6 +151,7 @@ mod tests {
             json: true,
             memories: None,
             vectors: None,
+            size: None,
             queries: None,
             texts: None,
             precision: None,

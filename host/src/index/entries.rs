@@ -13,6 +13,9 @@ use crate::entry::StoredEntry;
 /// Stands where a number would: a field of a scope that is not set, a dead row, a row without a vector.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// Of an attribute that fewer than one in so many entries have, numbers are not kept side by side.
+const RARE: usize = 8;
+
 /// Counts what is numbered by u32: slots, rows, terms.
 pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).expect("an index of this size does not fit in memory")
@@ -156,6 +159,9 @@ pub(super) struct Entries {
     holders: Vec<Set>,
     /// For each name of an attribute and each value that can be numbered those that have it.
     valued: HashMap<(u32, u32), Set>,
+    /// For each name of an attribute that many have its only number by slot, for filters that ask everybody; NaN where the
+    /// attributes themselves have to be asked.
+    numbers: Vec<Vec<f64>>,
     /// Those with a vector, with more than one, and those that a vector is owed to.
     vectored: Set,
     several: Set,
@@ -288,6 +294,11 @@ impl Entries {
         &self.holders[name as usize]
     }
 
+    /// The numbers of an attribute by slot, as far as they are kept; see the field.
+    pub(super) fn numbers(&self, name: u32) -> &[f64] {
+        &self.numbers[name as usize]
+    }
+
     /// Those that have an attribute of this name and value. None: there are none, or such values are not kept.
     pub(super) fn valued(&self, name: u32, fact: Fact) -> Option<&Set> {
         self.valued.get(&(name, fact.number()?))
@@ -353,7 +364,8 @@ impl Entries {
         let groups = groups.map(|group| group.slots.bytes() + 24 * group.actors.capacity() + 88);
         let sets = self.holders.iter().chain(self.valued.values()).map(|set| set.bytes() + 48);
         let sets = groups.chain(sets).sum::<usize>() as u64;
-        self.slots.len() as u64 * 200 + attributes + sets + names.map(Names::bytes).sum::<u64>()
+        let numbers = 8 * self.numbers.iter().map(Vec::capacity).sum::<usize>() as u64;
+        self.slots.len() as u64 * 200 + numbers + attributes + sets + names.map(Names::bytes).sum::<u64>()
     }
 
     fn facts(&mut self, stored: &StoredEntry) -> Facts {
@@ -376,6 +388,7 @@ impl Entries {
         let mut attributes: Box<[(u32, Fact)]> = entry.attributes.iter().map(numbered).collect();
         attributes.sort_by_key(|(name, _)| *name);
         self.holders.resize_with(self.attribute_names.len(), Set::default);
+        self.numbers.resize_with(self.attribute_names.len(), Vec::new);
         let actor = entry.actor.as_ref().map_or(NONE, |actor| self.actors.number(actor));
         Facts { order: stored.order, at: entry.at, actor, place, attributes }
     }
@@ -400,6 +413,14 @@ impl Entries {
         entry.run = self.runs.insert(place, at, order, slot);
         let words = u64::from(entry.counted.words);
         self.n_attributes += attributes.len();
+        for same in attributes.chunk_by(|left, right| left.0 == right.0) {
+            let [(name, Fact::Number(number))] = same else { continue };
+            let column = &mut self.numbers[*name as usize];
+            if self.holders[*name as usize].len() * RARE >= slot as usize {
+                column.resize(column.len().max(slot as usize + 1), f64::NAN);
+                column[slot as usize] = *number;
+            }
+        }
         for (name, fact) in attributes {
             self.holders[*name as usize].insert(slot);
             if let Some(number) = fact.number() {
@@ -423,6 +444,9 @@ impl Entries {
         self.n_attributes -= attributes.len();
         for (name, fact) in attributes {
             self.holders[*name as usize].remove(slot);
+            if let Some(number) = self.numbers[*name as usize].get_mut(slot as usize) {
+                *number = f64::NAN;
+            }
             if let Some(number) = fact.number()
                 && let Some(set) = self.valued.get_mut(&(*name, number))
             {

@@ -52,7 +52,10 @@ fn admitted(entries: &Entries, place: Place, clauses: &[Clause], among: Option<&
                 slots.subtract(&fails);
             }
             None if clause.is_exact() => {}
-            _ => slots.retain(holds),
+            _ => {
+                let kept = clause.numbers(entries);
+                slots.retain(|slot| kept.as_ref().and_then(|kept| kept(slot)).unwrap_or_else(|| holds(slot)));
+            }
         }
     }
     slots
@@ -66,6 +69,19 @@ impl Clause<'_> {
         self.0.iter().any(|leaf| {
             let passes = |(field, fact): &(u32, Fact)| *field == leaf.field && leaf.check.passes(*fact, texts);
             attributes.iter().any(passes) != leaf.negated
+        })
+    }
+
+    /// The answers that can be read from numbers side by side, if there are such.
+    fn numbers<'e>(&'e self, entries: &'e Entries) -> Option<impl Fn(u32) -> Option<bool> + 'e> {
+        let [Leaf { field, check: Check::Compared { with: Value::Number(with), passes }, negated }] = &self.0[..]
+        else {
+            return None;
+        };
+        let numbers = entries.numbers(*field);
+        Some(move |slot: u32| {
+            let ordering = numbers.get(slot as usize)?.partial_cmp(with)?;
+            Some(passes(ordering) != *negated)
         })
     }
 
