@@ -114,6 +114,8 @@ impl Measured<'_> {
             graphed.settle();
             Ok(vec![begun.elapsed()])
         })?;
+        // The thread that built has ended and taken with it what it computed.
+        let build = Pass { cpu: None, ..build };
         self.tell(ADD, &[add], None)?;
         self.tell(BUILD, &[build], None)?;
         let n = self.vectors.len() as u64;
@@ -159,7 +161,7 @@ impl Measured<'_> {
         if self.args.wants(OPEN) {
             let passes: anyhow::Result<Vec<Pass>> = (0..self.args.repeats(USUALLY))
                 .map(|_| {
-                    Pass::of(self.vectors.len(), || {
+                    Pass::of(1, || {
                         let begun = Instant::now();
                         let opened = self.index(self.vectors.len());
                         let took = begun.elapsed();

@@ -1,8 +1,6 @@
 //! Vectors in one byte a value, for a first look: bounds of a cosine that hold for certain. Never has the last word.
 use half::f16;
 
-use super::kernels::Kernels;
-
 /// What arithmetic in 32 bits may add to a product of unit vectors, and the little by which 16-bit floats miss unit
 /// length.
 const ROUNDING: f32 = 3e-5;
@@ -61,20 +59,20 @@ impl Coded {
         Self { values, step, rest, bias }
     }
 
-    /// The cosine lies between the two: |q·x − q'·x'| ≤ |q − q'|·|x| + |q'|·|x − x'| (Cauchy and Schwarz).
+    /// About the cosine, from the product of the codes and the query's.
     #[inline]
-    pub(super) fn bounds(&self, kernels: &Kernels, codes: &[u8], step: f32, rest: f32) -> (f32, f32) {
-        let cosine = self.estimate(kernels, codes, step);
-        let slack = self.rest + (1.0 + self.rest) * rest + ROUNDING;
-        (cosine - slack, cosine + slack)
+    pub(super) fn estimate(&self, product: i32, step: f32) -> f32 {
+        #[expect(clippy::cast_precision_loss, reason = "within the rounding that is allowed for")]
+        let product = (product - self.bias) as f32;
+        product * self.step * step
     }
 
-    /// About the cosine.
+    /// The cosine lies between the two: |q·x − q'·x'| ≤ |q − q'|·|x| + |q'|·|x − x'| (Cauchy and Schwarz).
     #[inline]
-    pub(super) fn estimate(&self, kernels: &Kernels, codes: &[u8], step: f32) -> f32 {
-        #[expect(clippy::cast_precision_loss, reason = "within the rounding that is allowed for")]
-        let product = ((kernels.codes)(codes, &self.values) - self.bias) as f32;
-        product * self.step * step
+    pub(super) fn bounds(&self, product: i32, step: f32, rest: f32) -> (f32, f32) {
+        let cosine = self.estimate(product, step);
+        let slack = self.rest + (1.0 + self.rest) * rest + ROUNDING;
+        (cosine - slack, cosine + slack)
     }
 }
 
@@ -103,7 +101,7 @@ mod tests {
                 let mut codes = vec![];
                 let rest = encode(row, step, &mut codes);
                 let cosine: f32 = row.iter().zip(&query).map(|(x, y)| x * y).sum();
-                let (least, most) = coded.bounds(kernels(), &codes, step, rest);
+                let (least, most) = coded.bounds((kernels().codes)(&codes, &coded.values), step, rest);
                 assert!(least <= cosine && cosine <= most && most - least < widest, "{least} {cosine} {most}");
             }
         }

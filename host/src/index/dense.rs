@@ -192,15 +192,17 @@ impl Dense {
         (self.kernels.stored)(self.vector(place), vector).clamp(-1.0, 1.0)
     }
 
-    /// Gives bounds of cosines, quickest for places that ascend.
-    pub(super) fn bounds<'a>(&'a self, query: &'a Coded) -> impl FnMut(u32) -> (f32, f32) + 'a {
-        let mut around: Option<Around<'a>> = None;
-        move |place| {
-            let Around { slices, first } = match &around {
-                Some(known) if known.contains(place) => known,
-                _ => around.insert(self.around(place)),
-            };
-            slices.bounds(self.kernels, query, (place - first) as usize)
+    /// Tells bounds of the cosines of a query and the vectors at these places, in their order; quickest if they ascend.
+    pub(super) fn bounds(&self, query: &Coded, places: &[u32], mut tell: impl FnMut((f32, f32))) {
+        let (mut inside, mut sums) = (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
+        let mut left = places;
+        while let Some(place) = left.first() {
+            let around = self.around(*place);
+            let n = left.iter().take_while(|place| around.contains(**place)).count();
+            inside.clear();
+            inside.extend(left[..n].iter().map(|place| place - around.first));
+            around.slices.bounds(self.kernels, query, &inside, &mut sums).for_each(&mut tell);
+            left = &left[n..];
         }
     }
 
@@ -234,16 +236,21 @@ impl Dense {
     fn nearest_of_newest(&self, query: &Coded, effort: usize, admitted: impl Fn(u32) -> bool) -> Vec<u32> {
         // Estimates that are not negative ascend as their bits do.
         let mut best: BinaryHeap<Reverse<(u32, u32)>> = BinaryHeap::with_capacity(effort + 1);
+        let (mut inside, mut sums) = (Vec::with_capacity(PIECE), Vec::with_capacity(PIECE));
         for (piece, rows) in self.pieces.iter().zip(self.rows.chunks(PIECE)) {
+            let places = (0..count(rows.len())).filter(|at| admitted(rows[*at as usize]));
+            inside.clear();
+            inside.extend(places);
             let slices = piece.slices();
-            for (at, row) in rows.iter().enumerate().filter(|(_, row)| admitted(**row)) {
-                let near = (slices.estimate(self.kernels, query, at) + 2.0).max(0.0).to_bits();
+            let estimates = slices.estimates(self.kernels, query, &inside, &mut sums);
+            for (at, near) in inside.iter().zip(estimates) {
+                let (near, row) = ((near + 2.0).max(0.0).to_bits(), rows[*at as usize]);
                 if best.len() < effort {
-                    best.push(Reverse((near, *row)));
+                    best.push(Reverse((near, row)));
                 } else if let Some(mut worst) = best.peek_mut()
                     && worst.0.0 < near
                 {
-                    worst.0 = (near, *row);
+                    worst.0 = (near, row);
                 }
             }
         }

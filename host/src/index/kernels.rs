@@ -11,6 +11,8 @@ pub(super) struct Kernels {
     pub(super) stored: fn(&[f16], &[f32]) -> f32,
     /// A row of codes, each 128 above its value, and a coded query.
     pub(super) codes: fn(&[u8], &[i8]) -> i32,
+    /// The same for some of the rows that lie side by side, in their order; the vector is filled anew.
+    pub(super) listed: fn(&[u8], &[i8], &[u32], &mut Vec<i32>),
     /// Two rows of codes, each 128 above its value, as the product of the values.
     pub(super) rows: fn(&[u8], &[u8]) -> i32,
 }
@@ -21,7 +23,8 @@ pub(super) fn kernels() -> &'static Kernels {
     CHOSEN.get_or_init(|| best(PORTABLE))
 }
 
-const PORTABLE: Kernels = Kernels { stored: portable::stored, codes: portable::codes, rows: portable::rows };
+const PORTABLE: Kernels =
+    Kernels { stored: portable::stored, codes: portable::codes, listed: portable::listed, rows: portable::rows };
 
 #[cfg(not(target_arch = "x86_64"))]
 fn best(kernels: Kernels) -> Kernels {
@@ -35,14 +38,33 @@ fn best(mut kernels: Kernels) -> Kernels {
         // SAFETY, here and below: the machine has the features, as was just asked.
         kernels.stored = |stored, query| unsafe { avx2::stored(stored, query) };
         kernels.codes = |codes, query| unsafe { avx2::codes(codes, query) };
+        kernels.listed = |codes, query, rows, sums| unsafe { avx2::listed(codes, query, rows, sums) };
         kernels.rows = |left, right| unsafe { avx2::rows(left, right) };
     }
     if has!("avx512f") && has!("avx512bw") && has!("avx512vnni") {
         kernels.stored = |stored, query| unsafe { avx512::stored(stored, query) };
         kernels.codes = |codes, query| unsafe { avx512::codes(codes, query) };
+        kernels.listed = |codes, query, rows, sums| unsafe { avx512::listed(codes, query, rows, sums) };
         kernels.rows = |left, right| unsafe { avx512::rows(left, right) };
     }
     kernels
+}
+
+/// So many rows ahead one is asked for.
+pub(super) const AHEAD: usize = 8;
+
+/// One product after the other, compiled for the instructions of the caller.
+#[expect(clippy::inline_always, reason = "has to take over the instruction set of its caller")]
+#[inline(always)]
+fn each(codes: &[u8], query: &[i8], rows: &[u32], sums: &mut Vec<i32>, dot: impl Fn(&[u8], &[i8]) -> i32) {
+    let row = |row: u32| &codes[row as usize * query.len()..][..query.len()];
+    sums.clear();
+    for (at, number) in rows.iter().enumerate() {
+        if let Some(ahead) = rows.get(at + AHEAD) {
+            prefetch(row(*ahead));
+        }
+        sums.push(dot(row(*number), query));
+    }
 }
 
 /// Asks for a row before it is needed.
@@ -81,6 +103,10 @@ mod portable {
 
     pub(super) fn codes(codes: &[u8], query: &[i8]) -> i32 {
         codes.iter().zip(query).map(|(code, query)| i32::from(*code) * i32::from(*query)).sum()
+    }
+
+    pub(super) fn listed(codes: &[u8], query: &[i8], rows: &[u32], sums: &mut Vec<i32>) {
+        super::each(codes, query, rows, sums, self::codes);
     }
 
     pub(super) fn rows(left: &[u8], right: &[u8]) -> i32 {
@@ -138,6 +164,11 @@ mod avx2 {
             sum = _mm256_add_epi32(sum, products);
         }
         total(sum) + portable::codes(tail, query_tail)
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn listed(codes: &[u8], query: &[i8], rows: &[u32], sums: &mut Vec<i32>) {
+        super::each(codes, query, rows, sums, |row, query| self::codes(row, query));
     }
 
     #[target_feature(enable = "avx2")]
@@ -223,6 +254,11 @@ mod avx512 {
         _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd)) + portable::codes(&codes[done..], &query[done..])
     }
 
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub(super) fn listed(codes: &[u8], query: &[i8], rows: &[u32], sums: &mut Vec<i32>) {
+        super::each(codes, query, rows, sums, |row, query| self::codes(row, query));
+    }
+
     /// Neither side has signs, so the 128 of one is taken off with a second product against ones.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     pub(super) fn rows(left: &[u8], right: &[u8]) -> i32 {
@@ -271,6 +307,7 @@ mod tests {
             sets.push(Kernels {
                 stored: |stored, query| unsafe { avx2::stored(stored, query) },
                 codes: |codes, query| unsafe { avx2::codes(codes, query) },
+                listed: |codes, query, rows, sums| unsafe { avx2::listed(codes, query, rows, sums) },
                 rows: |left, right| unsafe { avx2::rows(left, right) },
             });
         }
@@ -289,6 +326,10 @@ mod tests {
             for kernels in sets() {
                 assert_eq!(i64::from((kernels.codes)(&left, &query)), codes, "length {length}");
                 assert_eq!(i64::from((kernels.rows)(&left, &right)), rows, "length {length}");
+                let (twice, mut sums) = ([left.as_slice(), &right].concat(), vec![7]);
+                (kernels.listed)(&twice, &query, &[1, 0, 0], &mut sums);
+                let one = |row: &[u8]| (kernels.codes)(row, &query);
+                assert_eq!(sums, [one(&right), one(&left), one(&left)], "length {length}");
             }
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 
 use super::codes::Coded;
 use super::entries::NONE;
-use super::kernels::{kernels, prefetch};
+use super::kernels::{AHEAD, Kernels, kernels, prefetch};
 use super::parts::Array;
 
 /// Links of a node in the lowest layer.
@@ -75,7 +75,7 @@ impl Links {
         if self.nodes() == 0 {
             return vec![];
         }
-        let dot = kernels().codes;
+        let Kernels { codes: dot, listed, .. } = kernels();
         let row = |node: u32| &codes[node as usize * width..(node as usize + 1) * width];
         // The step of the codes and the bias of the query are the same for all: sums of products give the order.
         let nearness = |node: u32| dot(row(node), &query.values);
@@ -83,14 +83,14 @@ impl Links {
         let lowest: &[u32] = &self.lowest;
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.begin(self.nodes());
-            let Scratch { marks, epoch, open, best, fresh } = scratch;
+            let Scratch { marks, epoch, open, best, fresh, sums } = scratch;
             let mut first_time = |node: u32| std::mem::replace(&mut marks[node as usize], *epoch) != *epoch;
             first_time(start);
             fresh.push(start);
             let mut worst = i32::MIN;
             loop {
-                for node in fresh.drain(..) {
-                    let near = nearness(node);
+                listed(codes, &query.values, fresh, sums);
+                for (node, near) in fresh.drain(..).zip(sums.drain(..)) {
                     if near <= worst && best.len() >= effort {
                         continue;
                     }
@@ -112,7 +112,9 @@ impl Links {
                 // First collected and asked for, then compared: the loads overlap.
                 for to in list(lowest, node as usize, WIDTH) {
                     if first_time(to) {
-                        prefetch(row(to));
+                        if fresh.len() < AHEAD {
+                            prefetch(row(to));
+                        }
                         fresh.push(to);
                     }
                 }
@@ -177,6 +179,7 @@ struct Scratch {
     open: BinaryHeap<(i32, u32)>,
     best: BinaryHeap<Reverse<(i32, u32)>>,
     fresh: Vec<u32>,
+    sums: Vec<i32>,
 }
 
 impl Scratch {

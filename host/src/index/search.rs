@@ -16,6 +16,9 @@ const EFFORT: usize = 200;
 /// Beyond so many admitted vectors their codes are looked at first, which are a quarter of the bytes.
 const LOOKED_AT: usize = if cfg!(test) { 16 } else { 1_024 };
 
+/// So many vectors are compared at once.
+const TOGETHER: usize = 256;
+
 /// Answers one probe. A vector has the length of those in the index and is finite.
 ///
 /// With more than `scanned` admitted vectors graphs may be asked, if there are any; else every vector is compared.
@@ -88,11 +91,7 @@ fn promising(view: &View, limit: usize, slots: &Set, vector: &[f32]) -> impl Ite
     // The limit-th best of the lower bounds: what cannot reach it is not among the best.
     let mut best: BinaryHeap<Reverse<Score>> = BinaryHeap::with_capacity(limit + 1);
     let (mut reached, mut least) = (f32::NEG_INFINITY, f32::INFINITY);
-    let mut between = view.dense.bounds(&query);
-    slots.iter().for_each(|slot| {
-        let rows = view.entries.rows(slot).filter_map(|row| view.place(row));
-        let wider = |(low, high): (f32, f32), next: (f32, f32)| (low.max(next.0), high.max(next.1));
-        let Some((low, high)) = rows.map(&mut between).reduce(wider) else { return };
+    let mut consider = |slot: u32, low: f32, high: f32| {
         if high < reached && low > least {
             return;
         }
@@ -108,7 +107,39 @@ fn promising(view: &View, limit: usize, slots: &Set, vector: &[f32]) -> impl Ite
         if best.len() == limit {
             reached = best.peek().map_or(f32::INFINITY, |worst| worst.0.0);
         }
+    };
+    // Many at once, all rows of an entry together.
+    let (mut owners, mut places) = (Vec::with_capacity(2 * TOGETHER), Vec::with_capacity(2 * TOGETHER));
+    let mut compare = |owners: &mut Vec<u32>, places: &mut Vec<u32>| {
+        let mut entry: Option<(u32, f32, f32)> = None;
+        let mut next = owners.iter();
+        view.dense.bounds(&query, places, |(low, high)| {
+            let Some(slot) = next.next() else { return };
+            entry = match entry {
+                Some((before, least, most)) if before == *slot => Some((*slot, least.max(low), most.max(high))),
+                Some((before, least, most)) => {
+                    consider(before, least, most);
+                    Some((*slot, low, high))
+                }
+                None => Some((*slot, low, high)),
+            };
+        });
+        if let Some((slot, low, high)) = entry {
+            consider(slot, low, high);
+        }
+        owners.clear();
+        places.clear();
+    };
+    slots.iter().for_each(|slot| {
+        for place in view.entries.rows(slot).filter_map(|row| view.place(row)) {
+            owners.push(slot);
+            places.push(place);
+        }
+        if places.len() >= TOGETHER {
+            compare(&mut owners, &mut places);
+        }
     });
+    compare(&mut owners, &mut places);
     open.into_iter().filter(move |(low, high, _)| *high >= reached || *low <= least).map(|(_, _, slot)| slot)
 }
 

@@ -72,18 +72,30 @@ impl<'a> Slices<'a> {
         &self.vectors[at * self.width..(at + 1) * self.width]
     }
 
-    fn codes(&self, at: usize) -> &'a [u8] {
-        &self.codes[at * self.width..(at + 1) * self.width]
+    /// Bounds of the cosines of a query and the vectors at some places, in their order.
+    pub(super) fn bounds(
+        &self,
+        kernels: &Kernels,
+        query: &Coded,
+        places: &[u32],
+        sums: &mut Vec<i32>,
+    ) -> impl Iterator<Item = (f32, f32)> {
+        (kernels.listed)(self.codes, &query.values, places, sums);
+        let Self { step, rests, .. } = *self;
+        sums.iter().zip(places).map(move |(product, at)| query.bounds(*product, step, rests[*at as usize]))
     }
 
-    /// Bounds of the cosine of a query and the vector at a place.
-    pub(super) fn bounds(&self, kernels: &Kernels, query: &Coded, at: usize) -> (f32, f32) {
-        query.bounds(kernels, self.codes(at), self.step, self.rests[at])
-    }
-
-    /// About the cosine of a query and the vector at a place.
-    pub(super) fn estimate(&self, kernels: &Kernels, query: &Coded, at: usize) -> f32 {
-        query.estimate(kernels, self.codes(at), self.step)
+    /// About the cosines of a query and the vectors at some places, in their order.
+    pub(super) fn estimates(
+        &self,
+        kernels: &Kernels,
+        query: &Coded,
+        places: &[u32],
+        sums: &mut Vec<i32>,
+    ) -> impl Iterator<Item = f32> {
+        (kernels.listed)(self.codes, &query.values, places, sums);
+        let step = self.step;
+        sums.iter().map(move |product| query.estimate(*product, step))
     }
 }
 
