@@ -75,17 +75,28 @@ impl Rooms {
             return Ok(index);
         }
         let started = Instant::now();
-        let (index, head) = self.build(room.tenant)?;
+        let (index, head) = self.fill(self.kept(room.tenant), room.tenant)?;
         tracing::debug!(ms = started.elapsed().as_secs_f64() * 1e3, "indexes ready");
         *room.recovered() = head;
         Ok(room.replace(index))
     }
 
-    /// Builds an index from what the store holds, and tells up to which position.
+    /// Builds an index from nothing but what the store holds, and tells up to which position.
     pub(crate) fn build(&self, tenant: Tenant) -> Result<(Index, Seq), StoreError> {
+        self.fill(Index::new(self.dimensions), tenant)
+    }
+
+    /// An empty index that may take graphs over from an earlier process; a store in memory has none.
+    fn kept(&self, tenant: Tenant) -> Index {
+        match self.store.path().parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            Some(directory) => Index::kept(self.dimensions, &directory.join("index"), tenant.0),
+            None => Index::new(self.dimensions),
+        }
+    }
+
+    fn fill(&self, index: Index, tenant: Tenant) -> Result<(Index, Seq), StoreError> {
         let snapshot = self.store.long_snapshot()?;
         let head = snapshot.head(tenant)?;
-        let index = Index::new(self.dimensions);
         let mut after: Option<String> = None;
         loop {
             let entries = snapshot.entries(tenant, after.as_deref(), CHUNK)?;
@@ -133,7 +144,7 @@ impl Rooms {
         }));
         // The position went back, a commit could not be read, or the index is broken: it is made anew from the store.
         if !matches!(absorbed, Ok(Ok(true))) {
-            match self.build(tenant) {
+            match self.fill(self.kept(tenant), tenant) {
                 Ok((index, head)) => {
                     tracing::warn!(seq = seq.0, "the indexes were rebuilt from the store");
                     room.replace(index);

@@ -48,9 +48,9 @@ pub(super) fn facts(args: &BenchArgs) -> anyhow::Result<Vec<Fact>> {
     lines(args.memories.as_deref(), FACTS)
 }
 
-#[cfg(test)]
-pub(super) fn builtin() -> Vec<Fact> {
-    lines(None, FACTS).expect("they are read by a test")
+/// The memories that come with the program.
+pub(super) fn own() -> anyhow::Result<Vec<Fact>> {
+    lines(None, FACTS)
 }
 
 /// The queries of `--queries`, or those that come with the program; at most 300.

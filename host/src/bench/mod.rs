@@ -3,6 +3,7 @@
 mod agentmem;
 mod bursts;
 mod embed;
+mod index;
 mod search;
 mod start;
 
@@ -10,6 +11,7 @@ mod facts;
 mod known;
 mod machine;
 mod measure;
+mod npy;
 mod report;
 mod site;
 mod workload;
@@ -31,7 +33,13 @@ pub struct BenchArgs {
     /// Memories to load, one JSON object a line [default: 1,000 facts of our own]
     #[arg(long, value_name = "FILE")]
     pub memories: Option<PathBuf>,
-    /// Queries to ask, one JSON object a line [default: 300 of our own]
+    /// Vectors to find, an npy file of 32-bit floats [default: those of our own facts]
+    #[arg(long, value_name = "FILE")]
+    pub vectors: Option<PathBuf>,
+    /// So many of the vectors; of more than there are, the rest is made of them
+    #[arg(long, value_name = "N")]
+    pub size: Option<usize>,
+    /// Queries to ask, one JSON object a line, or an npy file [default: 300 of our own]
     #[arg(long, value_name = "FILE")]
     pub queries: Option<PathBuf>,
     /// Texts to embed, one a line [default: 256 of the facts]
@@ -77,7 +85,7 @@ struct Bench {
     run: fn(&Site, &Report, &BenchArgs) -> anyhow::Result<()>,
 }
 
-static BENCHES: [Bench; 5] = [
+static BENCHES: [Bench; 6] = [
     Bench {
         name: "agentmem",
         measures: "the workloads of AgentMem's own benchmarks and of real memories: each add durable and indexed",
@@ -95,6 +103,12 @@ static BENCHES: [Bench; 5] = [
         measures: "the model alone on texts that are split into tokens already; one operation is one text",
         cases: embed::cases,
         run: embed::run,
+    },
+    Bench {
+        name: "index",
+        measures: "the index by itself, one thread, nothing on disk but its own files; recall@10 beside each search",
+        cases: index::cases,
+        run: index::run,
     },
     Bench {
         name: "search",
@@ -137,6 +151,8 @@ mod tests {
         BenchArgs {
             json: true,
             memories: None,
+            vectors: None,
+            size: None,
             queries: None,
             texts: None,
             precision: None,
@@ -149,7 +165,8 @@ mod tests {
     #[test]
     fn unknown_names_are_told_with_those_there_are() {
         let error = run("speed", arguments(&[])).unwrap_err();
-        assert_eq!(error.to_string(), r#"no bench "speed"; there are agentmem, bursts, embed, search, start"#);
+        let expected = r#"no bench "speed"; there are agentmem, bursts, embed, index, search, start"#;
+        assert_eq!(error.to_string(), expected);
         let error = run("start", arguments(&["get", "put"])).unwrap_err();
         assert_eq!(error.to_string(), r#"no case "put"; there are add, search, get, stats, version"#);
     }

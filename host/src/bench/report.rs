@@ -166,6 +166,11 @@ impl Report {
         say(&format!("{case:<20} left out: {reason}"))
     }
 
+    /// What belongs to the figures: a sentence for people, an object for programs.
+    pub(super) fn told(&self, sentence: &str, object: &impl Serialize) -> anyhow::Result<()> {
+        if self.json { line(object) } else { say(sentence) }
+    }
+
     /// A sentence about how what follows was measured; programs know.
     pub(super) fn remark(&self, sentence: &str) -> anyhow::Result<()> {
         if self.json { Ok(()) } else { say(sentence) }

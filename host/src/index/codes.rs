@@ -1,98 +1,87 @@
 //! Vectors in one byte a value, for a first look: bounds of a cosine that hold for certain. Never has the last word.
-use super::kernels::{CodeDot, code_dot};
+use half::f16;
 
-/// Rows in one allocation.
-const CHUNK: usize = 512;
+/// What arithmetic in 32 bits may add to a product of unit vectors, and the little by which 16-bit floats miss unit
+/// length.
+const ROUNDING: f32 = 3e-5;
 
-/// What arithmetic in 32 bits may add to a product of unit vectors.
-const ROUNDING: f32 = 1e-5;
+/// The largest value of a code.
+const LARGEST: f32 = 127.0;
 
-pub(super) struct Codes {
-    dimensions: usize,
-    dot: CodeDot,
-    chunks: Vec<Vec<i8>>,
-    rows: Vec<Row>,
+/// The step of codes for vectors like this one; larger values are cut off.
+pub(super) fn step_like(vector: &[f32]) -> f32 {
+    let largest = vector.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    (1.5 * largest / LARGEST).max(f32::MIN_POSITIVE)
 }
 
-struct Row {
-    /// A value is its code times this.
-    scale: f32,
-    /// Length of what the codes leave of the vector.
-    rest: f32,
+/// The step of codes for all these values: one in 20,000 is cut off, which makes the others finer.
+pub(super) fn step_for<'a>(vectors: impl Iterator<Item = &'a [f16]>) -> f32 {
+    let mut sizes: Vec<f32> = vectors.flatten().map(|value| value.to_f32().abs()).collect();
+    if sizes.is_empty() {
+        return f32::MIN_POSITIVE;
+    }
+    let place = sizes.len() - 1 - sizes.len() / 20_000;
+    let (_, size, _) = sizes.select_nth_unstable_by(place, f32::total_cmp);
+    (*size / LARGEST).max(f32::MIN_POSITIVE)
 }
 
-/// A query, finer than a row, so that nearly all uncertainty is the row's.
+/// Appends the codes of a vector, each 128 above its value, and returns the length of what they leave of it.
+pub(super) fn encode(vector: &[f32], step: f32, codes: &mut Vec<u8>) -> f32 {
+    let mut rest = 0.0;
+    codes.extend(vector.iter().map(|value| {
+        // Rounded by cutting off, which needs no call.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1 to 255")]
+        let code = ((value / step).clamp(-LARGEST, LARGEST) + 128.5) as u8;
+        rest += (value - (f32::from(code) - 128.0) * step).powi(2);
+        code
+    }));
+    rest.sqrt()
+}
+
+/// A query in codes.
 pub(super) struct Coded {
-    values: Vec<i16>,
-    scale: f32,
+    pub(super) values: Vec<i8>,
+    step: f32,
     rest: f32,
-}
-
-impl Codes {
-    pub(super) fn new(dimensions: usize) -> Self {
-        Self { dimensions, dot: code_dot(), chunks: Vec::new(), rows: Vec::new() }
-    }
-
-    /// The next row, of unit length.
-    pub(super) fn push(&mut self, vector: &[f32]) {
-        if self.rows.len().is_multiple_of(CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK * self.dimensions));
-        }
-        let scale = scale(vector, f32::from(i8::MAX));
-        let chunk = self.chunks.last_mut().expect("pushed above at the latest");
-        let mut rest = 0.0;
-        for value in vector {
-            let code = (value / scale).round();
-            rest += (value - code * scale).powi(2);
-            #[expect(clippy::cast_possible_truncation, reason = "at most 127 by the choice of the scale")]
-            chunk.push(code as i8);
-        }
-        self.rows.push(Row { scale, rest: rest.sqrt() });
-    }
-
-    /// The cosine lies between the two: |q·x − q'·x'| ≤ |q − q'|·|x| + |q'|·|x − x'| (Cauchy and Schwarz).
-    pub(super) fn between(&self, query: &Coded, row: usize) -> (f32, f32) {
-        let start = row % CHUNK * self.dimensions;
-        let codes = &self.chunks[row / CHUNK][start..start + self.dimensions];
-        let Row { scale, rest } = &self.rows[row];
-        #[expect(clippy::cast_precision_loss, reason = "within the rounding that is allowed for")]
-        let cosine = (self.dot)(&query.values, codes) as f32 * query.scale * scale;
-        let slack = query.rest + (1.0 + query.rest) * rest + ROUNDING;
-        (cosine - slack, cosine + slack)
-    }
+    /// What the 128 of each code adds to a product.
+    bias: i32,
 }
 
 impl Coded {
     pub(super) fn new(vector: &[f32]) -> Self {
-        // 14 bits: with codes of 7 bits the sum of some thousand products stays within 32 bits.
-        let scale = scale(vector, 8_191.0);
-        let mut rest = 0.0;
-        let values = vector
-            .iter()
-            .map(|value| {
-                let code = (value / scale).round();
-                rest += (value - code * scale).powi(2);
-                #[expect(clippy::cast_possible_truncation, reason = "at most 8,191 by the choice of the scale")]
-                let code = code as i16;
-                code
-            })
-            .collect();
-        Self { values, scale, rest: f32::sqrt(rest) }
+        let largest = vector.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let step = (largest / LARGEST).max(f32::MIN_POSITIVE);
+        let mut codes = Vec::with_capacity(vector.len());
+        let rest = encode(vector, step, &mut codes);
+        // 1 to 255 become −127 to 127.
+        let values: Vec<i8> = codes.into_iter().map(|code| (code ^ 128).cast_signed()).collect();
+        let bias = 128 * values.iter().map(|value| i32::from(*value)).sum::<i32>();
+        Self { values, step, rest, bias }
     }
-}
 
-/// Maps the largest value to `most`.
-fn scale(vector: &[f32], most: f32) -> f32 {
-    let largest = vector.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-    (largest / most).max(f32::MIN_POSITIVE)
+    /// About the cosine, from the product of the codes and the query's.
+    #[inline]
+    pub(super) fn estimate(&self, product: i32, step: f32) -> f32 {
+        #[expect(clippy::cast_precision_loss, reason = "within the rounding that is allowed for")]
+        let product = (product - self.bias) as f32;
+        product * self.step * step
+    }
+
+    /// The cosine lies between the two: |q·x − q'·x'| ≤ |q − q'|·|x| + |q'|·|x − x'| (Cauchy and Schwarz).
+    #[inline]
+    pub(super) fn bounds(&self, product: i32, step: f32, rest: f32) -> (f32, f32) {
+        let cosine = self.estimate(product, step);
+        let slack = self.rest + (1.0 + self.rest) * rest + ROUNDING;
+        (cosine - slack, cosine + slack)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::kernels::kernels;
     use super::*;
 
-    #[test]
-    fn the_cosine_lies_between_the_bounds() {
+    fn check(widest: f32, step: impl Fn(&[Vec<f32>]) -> f32) {
         let mut state = 11u32;
         let mut vector = || {
             let values: Vec<f32> = (0..384)
@@ -104,18 +93,32 @@ mod tests {
             let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
             values.into_iter().map(|value| value / length).collect::<Vec<f32>>()
         };
-        let mut codes = Codes::new(384);
         let rows: Vec<Vec<f32>> = (0..600).map(|_| vector()).collect();
-        for row in &rows {
-            codes.push(row);
-        }
+        let step = step(&rows);
         for query in [vector(), rows[599].clone()] {
             let coded = Coded::new(&query);
-            for (place, row) in rows.iter().enumerate() {
+            for row in &rows {
+                let mut codes = vec![];
+                let rest = encode(row, step, &mut codes);
                 let cosine: f32 = row.iter().zip(&query).map(|(x, y)| x * y).sum();
-                let (least, most) = codes.between(&coded, place);
-                assert!(least <= cosine && cosine <= most && most - least < 0.05, "{place}: {least} {cosine} {most}");
+                let (least, most) = coded.bounds((kernels().codes)(&codes, &coded.values), step, rest);
+                assert!(least <= cosine && cosine <= most && most - least < widest, "{least} {cosine} {most}");
             }
         }
+    }
+
+    #[test]
+    fn the_cosine_lies_between_the_bounds() {
+        check(0.05, |rows| step_like(&rows[0]));
+        check(0.03, |rows| {
+            let halves: Vec<Vec<f16>> =
+                rows.iter().map(|row| row.iter().map(|value| f16::from_f32(*value)).collect()).collect();
+            step_for(halves.iter().map(Vec::as_slice))
+        });
+    }
+
+    #[test]
+    fn values_that_are_cut_off_only_widen_the_bounds() {
+        check(3.0, |rows| step_like(&rows[0]) / 20.0);
     }
 }

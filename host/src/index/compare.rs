@@ -1,6 +1,8 @@
 //! Tells two views of one tenant apart, for the check of an index against one rebuilt from the store. Changes neither.
 use std::collections::{BTreeSet, HashMap};
 
+use half::f16;
+
 use super::entries::{Fact, Slot};
 use super::view::View;
 use crate::contract::index::Value;
@@ -40,7 +42,7 @@ fn entries(own: &View, other: &View) -> Vec<String> {
             ("attributes", attributes(own, entry) != attributes(other, expected)),
             ("words", words(own, entry) != words(other, expected)),
             ("vectors", !vectors(own, entry).eq(vectors(other, expected))),
-            ("owed vectors", entry.owed != expected.owed),
+            ("owed vectors", entry.counted.owed != expected.counted.owed),
         ] {
             if differs {
                 differences.push(format!("entry {} differs in its {what}", entry.key));
@@ -62,10 +64,10 @@ fn attributes<'a>(view: &'a View, entry: &Slot) -> Vec<(&'a str, Value)> {
 }
 
 fn words<'a>(view: &'a View, entry: &Slot) -> (u32, Vec<(u32, Vec<(&'a str, u16)>)>) {
-    (entry.words, entry.rows().map(|row| view.lexical.row(row)).collect())
+    (entry.counted.words, entry.rows().map(|row| view.lexical.row(row)).collect())
 }
 
-fn vectors<'a>(view: &'a View, entry: &Slot) -> impl Iterator<Item = Option<&'a [f32]>> {
+fn vectors<'a>(view: &'a View, entry: &Slot) -> impl Iterator<Item = Option<&'a [f16]>> {
     entry.rows().map(|row| view.vector(row))
 }
 

@@ -1,15 +1,16 @@
 //! Decides which entries a probe admits: scope, keys, conditions on attributes. Scores nothing.
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use super::entries::{Entries, Fact, Facts, NONE, Names, Place, Slot};
+use super::entries::{Entries, Fact, Names, Place};
+use super::set::{Bits, Set};
 use crate::contract::index::{Condition, Probe, Test, Value};
 
 /// The entries under scope, conditions and `among` of a probe.
 pub(super) struct Admitted {
-    /// Ascending.
-    pub(super) slots: Vec<u32>,
+    pub(super) slots: Set,
     /// The same, a bit a slot.
-    bits: Vec<u64>,
+    bits: Bits,
     /// Vectors of these.
     pub(super) vectors: usize,
     /// Of these, the entries that a vector is owed to.
@@ -18,52 +19,98 @@ pub(super) struct Admitted {
 
 impl Admitted {
     pub(super) fn new(entries: &Entries, probe: &Probe) -> Self {
-        let mut admitted =
-            Self { slots: Vec::new(), bits: vec![0; entries.slots().div_ceil(64)], vectors: 0, pending: 0 };
-        let (Some(place), Some(clauses)) = (entries.place(&probe.scope), compile(&probe.conditions, entries)) else {
-            return admitted;
+        let slots = match (entries.place(&probe.scope), compile(&probe.conditions, entries)) {
+            (Some(place), Some(clauses)) => admitted(entries, place, &clauses, probe.among.as_deref()),
+            _ => Set::default(),
         };
-        let mut consider = |slot: u32, entry: &Slot| {
-            if lies_in(&entry.facts, place)
-                && clauses.iter().all(|clause| holds(clause, &entry.facts.attributes, &entries.texts))
-            {
-                admitted.slots.push(slot);
-                admitted.bits[slot as usize / 64] |= 1 << (slot % 64);
-                admitted.vectors += entry.vectors as usize;
-                admitted.pending += u32::from(entry.owed > 0);
-            }
-        };
-        if let Some(keys) = &probe.among {
-            let mut slots: Vec<u32> = keys.iter().filter_map(|key| entries.find(key)).collect();
-            slots.sort_unstable();
-            slots.dedup();
-            for slot in slots {
-                consider(slot, entries.get(slot));
-            }
-        } else if let Some(slots) = entries.shortest(&probe.scope) {
-            for slot in slots {
-                consider(*slot, entries.get(*slot));
-            }
-        } else {
-            for (slot, entry) in entries.iter() {
-                consider(slot, entry);
-            }
-        }
-        admitted
+        let (vectors, pending) = (entries.vectors(&slots), entries.owing(&slots));
+        Self { bits: slots.clone().into_bits(), slots, vectors, pending }
     }
 
     pub(super) fn contains(&self, slot: u32) -> bool {
-        self.bits[slot as usize / 64] >> (slot % 64) & 1 == 1
+        self.bits.contains(slot)
     }
 }
 
-/// Whether the fields that the scope sets are equal.
-pub(super) fn lies_in(facts: &Facts, scope: Place) -> bool {
-    facts.place.iter().zip(scope).all(|(own, asked)| asked == NONE || *own == asked)
+/// What is known to hold all that is wanted is intersected, the smallest first; what that leaves open is asked of each
+/// entry by itself.
+fn admitted(entries: &Entries, place: Place, clauses: &[Clause], among: Option<&[String]>) -> Set {
+    let mut around: Vec<Cow<'_, Set>> = entries.groups(place).map(|group| Cow::Borrowed(&group.slots)).collect();
+    around.extend(among.map(|keys| Cow::Owned(Set::of(keys.iter().filter_map(|key| entries.find(key)).collect()))));
+    around.extend(clauses.iter().filter_map(|clause| clause.within(entries)));
+    around.sort_by_key(|set| set.len());
+    let mut around = around.into_iter();
+    let mut slots = around.next().map_or_else(|| entries.all.slots.clone(), Cow::into_owned);
+    around.for_each(|set| slots.intersect(&set));
+    for clause in clauses {
+        let holds = |slot: u32| clause.holds(&entries.get(slot).facts.attributes, &entries.texts);
+        match clause.outside(entries) {
+            Some(outside) if clause.is_exact() => slots.subtract(&outside),
+            Some(outside) if outside.len() < slots.len() => {
+                let asked = outside.iter().filter(|slot| slots.contains(*slot) && !holds(*slot));
+                let fails = Set::of(asked.collect());
+                slots.subtract(&fails);
+            }
+            None if clause.is_exact() => {}
+            _ => {
+                let kept = clause.numbers(entries);
+                slots.retain(|slot| kept.as_ref().and_then(|kept| kept(slot)).unwrap_or_else(|| holds(slot)));
+            }
+        }
+    }
+    slots
 }
 
 /// One of these must hold.
-type Clause<'a> = Vec<Leaf<'a>>;
+struct Clause<'a>(Vec<Leaf<'a>>);
+
+impl Clause<'_> {
+    fn holds(&self, attributes: &[(u32, Fact)], texts: &Names) -> bool {
+        self.0.iter().any(|leaf| {
+            let passes = |(field, fact): &(u32, Fact)| *field == leaf.field && leaf.check.passes(*fact, texts);
+            attributes.iter().any(passes) != leaf.negated
+        })
+    }
+
+    /// The answers that can be read from numbers side by side, if there are such.
+    fn numbers<'e>(&'e self, entries: &'e Entries) -> Option<impl Fn(u32) -> Option<bool> + 'e> {
+        let [Leaf { field, check: Check::Compared { with: Value::Number(with), passes }, negated }] = &self.0[..]
+        else {
+            return None;
+        };
+        let numbers = entries.numbers(*field);
+        Some(move |slot: u32| {
+            let ordering = numbers.get(slot as usize)?.partial_cmp(with)?;
+            Some(passes(ordering) != *negated)
+        })
+    }
+
+    /// A set that holds every entry for which this holds; none if that would be too many.
+    fn within<'e>(&self, entries: &'e Entries) -> Option<Cow<'e, Set>> {
+        (!self.0.iter().any(|leaf| leaf.negated)).then(|| self.passing(entries))
+    }
+
+    /// A set that holds every entry for which this does not hold; none if that would be too many.
+    fn outside<'e>(&self, entries: &'e Entries) -> Option<Cow<'e, Set>> {
+        matches!(self.0.as_slice(), [Leaf { negated: true, .. }]).then(|| self.passing(entries))
+    }
+
+    /// Whether those sets hold nothing else.
+    fn is_exact(&self) -> bool {
+        let one = self.0.len() == 1 || !self.0.iter().any(|leaf| leaf.negated);
+        one && self.0.iter().all(|leaf| leaf.check.is_exact())
+    }
+
+    /// All that may pass one of the tests.
+    fn passing<'e>(&self, entries: &'e Entries) -> Cow<'e, Set> {
+        let mut sets: Vec<&Set> = self.0.iter().flat_map(|leaf| leaf.check.sets(leaf.field, entries)).collect();
+        match sets.len() {
+            0 => Cow::Owned(Set::default()),
+            1 => Cow::Borrowed(sets.remove(0)),
+            _ => Cow::Owned(Set::of(sets.into_iter().flat_map(Set::iter).collect())),
+        }
+    }
+}
 
 struct Leaf<'a> {
     field: u32,
@@ -100,20 +147,13 @@ fn compile<'a>(conditions: &'a [Vec<Condition>], entries: &Entries) -> Option<Ve
         let leaf = |(condition, field): (&'a Condition, Option<u32>)| {
             Some(Leaf { field: field?, check: Check::new(&condition.test, &entries.texts), negated: condition.negated })
         };
-        let clause: Clause = alternatives.iter().map(used).filter_map(leaf).collect();
-        if clause.is_empty() {
+        let clause = Clause(alternatives.iter().map(used).filter_map(leaf).collect());
+        if clause.0.is_empty() {
             return None;
         }
         clauses.push(clause);
     }
     Some(clauses)
-}
-
-fn holds(clause: &Clause, attributes: &[(u32, Fact)], texts: &Names) -> bool {
-    clause.iter().any(|leaf| {
-        let passes = |(field, fact): &(u32, Fact)| *field == leaf.field && leaf.check.passes(*fact, texts);
-        attributes.iter().any(passes) != leaf.negated
-    })
 }
 
 impl<'a> Check<'a> {
@@ -137,6 +177,30 @@ impl<'a> Check<'a> {
             Test::Contains(part) => Self::Contains(part),
             Test::Icontains(part) => Self::Icontains(folded(part)),
             Test::Present => Self::Present,
+        }
+    }
+
+    /// Sets that together hold every entry of which a value of the field passes.
+    fn sets<'e>(&self, field: u32, entries: &'e Entries) -> Vec<&'e Set> {
+        match self {
+            Self::AnyOf { texts, others } if self.is_exact() => {
+                let booleans = others.iter().filter_map(|value| match value {
+                    Value::Boolean(boolean) => Some(Fact::Boolean(*boolean)),
+                    Value::Text(_) | Value::Number(_) => None,
+                });
+                let facts = texts.iter().map(|text| Fact::Text(*text)).chain(booleans);
+                facts.filter_map(|fact| entries.valued(field, fact)).collect()
+            }
+            _ => vec![entries.holders(field)],
+        }
+    }
+
+    /// Whether those sets hold nothing else.
+    fn is_exact(&self) -> bool {
+        match self {
+            Self::AnyOf { others, .. } => !others.iter().any(|value| matches!(value, Value::Number(_))),
+            Self::Present => true,
+            Self::Compared { .. } | Self::Contains(_) | Self::Icontains(_) => false,
         }
     }
 

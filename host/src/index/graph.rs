@@ -1,67 +1,110 @@
-//! The graph of large indexes, the only file that names `hnsw_rs`. It is built from a snapshot, without any lock, and
-//! does not change afterwards.
-use std::sync::Arc;
-
+//! Builds the links of a segment, the only file that names `hnsw_rs`: its graph is made on rows of codes, taken over as
+//! flat lists and dropped. Runs on a thread of its own, takes no lock, searches nothing.
 use hnsw_rs::prelude::{Distance, Hnsw};
 
-use super::kernels::{Dot, dot};
+use super::codes::Coded;
+use super::entries::{NONE, count};
+use super::kernels::kernels;
+use super::links::{ABOVE, Layer, Links, WIDTH};
+use super::parts::Array;
+use super::segment::Stopped;
 
-/// Links a point, and twice as many in the lowest layer.
-const LINKS: usize = 16;
-/// Points looked at to insert one.
+/// Links of a node in the upper layers, and twice as many in the lowest.
+const LINKS: usize = ABOVE;
+/// Nodes looked at to insert one.
 const BUILDING_EFFORT: usize = 100;
 const LAYERS: usize = 16;
 
-/// The vectors that a graph is to hold, as they were at one moment.
-pub(super) struct Snapshot {
-    pub(super) epoch: u64,
-    pub(super) bound: u32,
-    /// Ascending; the point of the graph is the position in here.
-    pub(super) places: Vec<u32>,
-    pub(super) chunks: Vec<Arc<Vec<f32>>>,
-    /// Vectors in a chunk.
-    pub(super) chunk: usize,
-    pub(super) dimensions: usize,
-}
-
-/// Dropping one takes up to seconds.
-pub(super) struct Graph {
-    points: Hnsw<'static, f32, OneMinusCosine>,
-}
-
-impl Graph {
-    /// None as soon as `stop` says so.
-    pub(super) fn build(snapshot: &Snapshot, stop: impl Fn() -> bool) -> Option<Self> {
-        let distance = OneMinusCosine { dot: dot() };
-        let mut points = Hnsw::new(LINKS, snapshot.places.len(), LAYERS, BUILDING_EFFORT, distance);
-        for (point, place) in snapshot.places.iter().enumerate() {
-            if stop() {
-                return None;
-            }
-            let (chunk, start) = (*place as usize / snapshot.chunk, *place as usize % snapshot.chunk);
-            let start = start * snapshot.dimensions;
-            points.insert((&snapshot.chunks[chunk][start..start + snapshot.dimensions], point));
+/// Links the rows of codes, `width` bytes each; `step` is theirs. Ends as soon as `stop` says so.
+pub(super) fn link(codes: &[u8], width: usize, step: f32, stop: impl Fn() -> bool) -> Result<Links, Stopped> {
+    let rows = codes.chunks_exact(width);
+    let (n, distance) = (rows.len(), OneMinusCosine { square: step * step });
+    let graph = Hnsw::new(LINKS, n, LAYERS, BUILDING_EFFORT, distance);
+    for (node, row) in rows.enumerate() {
+        if stop() {
+            return Err(Stopped);
         }
-        points.set_searching_mode(true);
-        Some(Self { points })
+        graph.insert((row, node));
     }
-
-    /// The nearest points that are admitted, as many as the effort; a vector is as long as those in the graph, and
-    /// finite.
-    pub(super) fn search(&self, vector: &[f32], effort: usize, admits: &dyn Fn(usize) -> bool) -> Vec<usize> {
-        let filter = |point: &usize| admits(*point);
-        let found = self.points.search_filter(vector, effort, effort, Some(&filter));
-        found.into_iter().map(|neighbour| neighbour.d_id).collect()
+    let (lowest, layers) = freeze(&graph, n);
+    let mut links = Links { lowest: Array::Owned(lowest), layers };
+    let mended = mend(&links, codes, width);
+    if let Array::Owned(lowest) = &mut links.lowest {
+        for (place, node) in mended {
+            lowest[place] = node;
+        }
     }
+    Ok(links)
 }
 
-/// Never below 0, where rounding would put equal vectors and `hnsw_rs` panics.
+/// Of rows of codes. Never below 0, where rounding would put equal vectors and `hnsw_rs` panics.
 struct OneMinusCosine {
-    dot: Dot,
+    square: f32,
 }
 
-impl Distance<f32> for OneMinusCosine {
-    fn eval(&self, left: &[f32], right: &[f32]) -> f32 {
-        (1.0 - (self.dot)(left, right)).max(0.0)
+impl Distance<u8> for OneMinusCosine {
+    fn eval(&self, left: &[u8], right: &[u8]) -> f32 {
+        #[expect(clippy::cast_precision_loss, reason = "codes are less exact")]
+        let product = (kernels().rows)(left, right) as f32;
+        (1.0 - product * self.square).max(0.0)
     }
+}
+
+/// Takes the links over. Lists above the top layer of their point are leftovers of its insertion, and lists may name
+/// points that never reached their layer: both are left out.
+fn freeze(graph: &Hnsw<'_, u8, OneMinusCosine>, n: usize) -> (Vec<u32>, Vec<Layer>) {
+    let points = graph.get_point_indexation();
+    let tops = if n == 0 { 0 } else { usize::from(graph.get_max_level_observed()) };
+    let nodes = |top: usize| points.get_layer_iterator(top).map(|point| count(point.get_origin_id()));
+    let reaching = (1..=tops).map(|layer| {
+        let mut nodes: Vec<u32> = (layer..=tops).flat_map(nodes).collect();
+        nodes.sort_unstable();
+        nodes
+    });
+    let reaching: Vec<Vec<u32>> = reaching.collect();
+    let mut lowest = vec![NONE; n * WIDTH];
+    let mut above: Vec<Vec<u32>> = reaching.iter().map(|nodes| vec![NONE; nodes.len() * ABOVE]).collect();
+    for top in 0..=tops {
+        for point in points.get_layer_iterator(top) {
+            let node = count(point.get_origin_id());
+            for (layer, list) in point.get_neighborhood_id().into_iter().enumerate().take(top + 1) {
+                let to = list.iter().map(|neighbour| count(neighbour.d_id)).filter(|to| *to != node);
+                let Some(upper) = layer.checked_sub(1) else {
+                    fill(&mut lowest, node as usize, WIDTH, to);
+                    continue;
+                };
+                let position = |node: u32| reaching[upper].binary_search(&node).ok();
+                if let Some(at) = position(node) {
+                    fill(&mut above[upper], at, ABOVE, to.filter_map(|to| position(to).map(count)));
+                }
+            }
+        }
+    }
+    (lowest, reaching.into_iter().zip(above).map(|(nodes, links)| Layer::new(nodes, links)).collect())
+}
+
+fn fill(links: &mut [u32], at: usize, width: usize, to: impl Iterator<Item = u32>) {
+    for (place, to) in links[at * width..(at + 1) * width].iter_mut().zip(to) {
+        *place = to;
+    }
+}
+
+/// For every node that no walk can reach a link from a near one that can be reached: its place in the lowest layer, and
+/// the node. Some ten of 100,000 need it.
+fn mend(links: &Links, codes: &[u8], width: usize) -> Vec<(usize, u32)> {
+    let reached = links.reached();
+    let lost = (0..).zip(&reached).filter(|(_, reached)| !**reached).map(|(node, _)| node);
+    let mut mended: Vec<(usize, u32)> = Vec::new();
+    for node in lost {
+        let row = &codes[node as usize * width..(node as usize + 1) * width];
+        let vector: Vec<f32> = row.iter().map(|code| f32::from(*code) - 128.0).collect();
+        let near = links.walk(codes, width, &Coded::new(&vector), 64, |near| reached[near as usize]);
+        let places = near.iter().flat_map(|near| *near as usize * WIDTH..(*near as usize + 1) * WIDTH);
+        let free = |place: &usize| !mended.iter().any(|(taken, _)| taken == place);
+        let mut places = places.filter(free);
+        // Without room one of the nearest gives up its first link.
+        let room = places.clone().find(|place| links.lowest[*place] == NONE).or_else(|| places.next());
+        mended.extend(room.map(|place| (place, node)));
+    }
+    mended
 }

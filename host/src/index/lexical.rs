@@ -1,8 +1,10 @@
 //! Terms to rows, and BM25 over them. Counts are as if dead rows had never been; rows only ascend. Knows no entries.
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use super::analyzer;
 use super::entries::{NONE, Names, count};
+use super::varint;
 use crate::contract::index::Passage;
 
 /// What the analyzer made of one passage. Everything is counted in halves, because terms may weigh half.
@@ -42,27 +44,51 @@ fn halves(weight: f32) -> u16 {
     ((weight * 2.0).round().clamp(1.0, 16.0) as u16).max(1)
 }
 
-/// The rows with a term, ascending, dead ones among them until the next compaction.
+/// The rows with a term, ascending, dead ones among them until the next compaction: of each the distance to the one
+/// before and the count.
 #[derive(Default)]
 struct Postings {
-    rows: Vec<u32>,
-    halves: Vec<u16>,
+    bytes: Vec<u8>,
+    last: u32,
     live: u32,
+    /// The greatest count.
+    most: u16,
 }
 
-/// A row as its words see it; empty once dead.
-#[derive(Default)]
-struct Row {
-    /// Terms with their counts, ascending.
-    terms: Box<[(u32, u16)]>,
-    length: u32,
+impl Postings {
+    fn push(&mut self, row: u32, halves: u16) {
+        varint::put(&mut self.bytes, row - self.last);
+        varint::put(&mut self.bytes, u32::from(halves));
+        (self.last, self.live, self.most) = (row, self.live + 1, self.most.max(halves));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u32, u16)> {
+        let (mut at, mut row) = (0, 0);
+        std::iter::from_fn(move || {
+            (at < self.bytes.len()).then(|| {
+                row += varint::take(&self.bytes, &mut at);
+                (row, narrow(varint::take(&self.bytes, &mut at)))
+            })
+        })
+    }
+}
+
+/// Counts are stored from 16 bits.
+#[expect(clippy::cast_possible_truncation, reason = "it was one of 16 bits")]
+fn narrow(halves: u32) -> u16 {
+    halves as u16
 }
 
 #[derive(Default)]
 pub(super) struct Lexical {
     names: Names,
     postings: Vec<Postings>,
-    rows: Vec<Row>,
+    /// Of each row how many terms it has, and of each term the distance to the number of the one before and the count.
+    forward: Vec<u8>,
+    /// Where a row begins in there; none once dead.
+    starts: Vec<usize>,
+    /// Of each row the sum over its terms, in halves.
+    lengths: Vec<u32>,
     /// Live rows with at least one term.
     documents: u32,
     /// Their lengths together, in halves.
@@ -71,6 +97,7 @@ pub(super) struct Lexical {
 
 /// The words of a probe, ready to score rows.
 pub(super) struct Query {
+    /// Ascending by number.
     terms: Vec<QueryTerm>,
     k1: f32,
     b: f32,
@@ -81,65 +108,85 @@ pub(super) struct Query {
 struct QueryTerm {
     name: String,
     number: u32,
+    /// Where it stands in the query.
+    place: usize,
     /// What does not depend on the row.
     weight: f32,
+    /// Live rows with it.
+    live: u32,
+    /// No row gets more for it.
+    bound: f32,
 }
 
-/// BM25 of rows.
-pub(super) struct Scores {
-    /// By row; 0 where no term is shared.
-    sums: Vec<f32>,
-    /// The rows above 0, in no order.
-    pub(super) matched: Vec<u32>,
-}
-
-impl Scores {
-    pub(super) fn of(&self, row: u32) -> f32 {
-        self.sums[row as usize]
-    }
-
-    /// The row with the highest score, the first of equals.
-    pub(super) fn best(&self, rows: std::ops::Range<u32>) -> Option<u32> {
-        rows.reduce(|best, row| if self.of(row) > self.of(best) { row } else { best })
-    }
+/// What a query found.
+pub(super) struct Found {
+    /// Rows, among which the best are.
+    pub(super) best: Vec<u32>,
+    /// All rows that share a term; none where some were left out.
+    pub(super) all: Option<Vec<u32>>,
 }
 
 impl Lexical {
     /// The next row.
     pub(super) fn push(&mut self, words: &Words) {
-        let row = count(self.rows.len());
-        let terms = self.numbered(words);
+        let row = count(self.starts.len());
+        let mut terms: Vec<(u32, u16)> =
+            words.terms.iter().map(|(name, halves)| (self.names.number(name), *halves)).collect();
+        terms.sort_unstable();
+        self.postings.resize_with(self.names.len(), Postings::default);
         for (term, halves) in &terms {
-            let postings = &mut self.postings[*term as usize];
-            postings.rows.push(row);
-            postings.halves.push(*halves);
-            postings.live += 1;
+            self.postings[*term as usize].push(row, *halves);
         }
         if !terms.is_empty() {
             self.documents += 1;
             self.length += u64::from(words.length);
         }
-        self.rows.push(Row { terms, length: words.length });
+        self.lengths.push(words.length);
+        self.append(&terms);
+    }
+
+    fn append(&mut self, terms: &[(u32, u16)]) {
+        self.starts.push(self.forward.len());
+        varint::put(&mut self.forward, count(terms.len()));
+        let mut before = 0;
+        for (term, halves) in terms {
+            varint::put(&mut self.forward, term - before);
+            varint::put(&mut self.forward, u32::from(*halves));
+            before = *term;
+        }
+    }
+
+    /// The terms of a row with their counts, ascending; none once dead.
+    fn terms(&self, row: u32) -> impl Iterator<Item = (u32, u16)> {
+        let mut at = self.starts[row as usize];
+        let mut left = if at == DEAD { 0 } else { varint::take(&self.forward, &mut at) };
+        let mut term = 0;
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            term += varint::take(&self.forward, &mut at);
+            Some((term, narrow(varint::take(&self.forward, &mut at))))
+        })
     }
 
     /// Takes a row out of all counts.
     pub(super) fn kill(&mut self, row: u32) {
-        let row = std::mem::take(&mut self.rows[row as usize]);
-        for (term, _) in &row.terms {
+        let terms: Vec<(u32, u16)> = self.terms(row).collect();
+        for (term, _) in &terms {
             self.postings[*term as usize].live -= 1;
         }
-        if !row.terms.is_empty() {
+        let length = std::mem::take(&mut self.lengths[row as usize]);
+        if !terms.is_empty() {
             self.documents -= 1;
-            self.length -= u64::from(row.length);
+            self.length -= u64::from(length);
         }
+        self.starts[row as usize] = DEAD;
     }
 
     /// Whether the row was made of just these words.
     pub(super) fn equals(&self, row: u32, words: &Words) -> bool {
-        let row = &self.rows[row as usize];
-        row.length == words.length
-            && row.terms.len() == words.terms.len()
-            && row.terms.iter().all(|(term, halves)| words.terms.get(self.names.name(*term)) == Some(halves))
+        self.lengths[row as usize] == words.length
+            && self.terms(row).count() == words.terms.len()
+            && self.terms(row).all(|(term, halves)| words.terms.get(self.names.name(term)) == Some(&halves))
     }
 
     /// None where the words hold no term.
@@ -157,48 +204,94 @@ impl Lexical {
         if names.is_empty() {
             return None;
         }
-        let terms = names.into_iter().filter_map(|(name, times)| {
-            let number = self.names.find(&name)?;
-            let live = f64::from(self.postings[number as usize].live);
-            let rarity = (1.0 + (f64::from(self.documents) - live + 0.5) / (live + 0.5)).ln();
-            (live > 0.0).then_some(QueryTerm { name, number, weight: times * rarity as f32 * (k1 + 1.0) })
-        });
-        let mean = self.length as f64 / f64::from(self.documents.max(1));
-        Some(Query { terms: terms.collect(), k1, b, mean: mean as f32 })
-    }
-
-    /// Scores the rows that are admitted; dead rows must not be.
-    pub(super) fn scores(&self, query: &Query, admits: impl Fn(u32) -> bool) -> Scores {
-        let mut scores = Scores { sums: vec![0.0; self.rows.len()], matched: Vec::new() };
-        for term in &query.terms {
-            let postings = &self.postings[term.number as usize];
-            for (row, halves) in postings.rows.iter().zip(&postings.halves) {
-                if !admits(*row) {
-                    continue;
-                }
-                let sum = &mut scores.sums[*row as usize];
-                if *sum == 0.0 {
-                    scores.matched.push(*row);
-                }
-                *sum += query.summand(term, *halves, self.rows[*row as usize].length);
+        let mean = (self.length as f64 / f64::from(self.documents.max(1))) as f32;
+        let mut query = Query { terms: vec![], k1, b, mean };
+        for (place, (name, times)) in names.into_iter().enumerate() {
+            let Some(number) = self.names.find(&name) else { continue };
+            let Postings { live, most, .. } = self.postings[number as usize];
+            let rarity = (1.0 + (f64::from(self.documents) - f64::from(live) + 0.5) / (f64::from(live) + 0.5)).ln();
+            let weight = times * rarity as f32 * (k1 + 1.0);
+            let bound = query.summand(weight, most, 0);
+            if live > 0 {
+                query.terms.push(QueryTerm { name, number, place, weight, live, bound });
             }
         }
-        scores
+        query.terms.sort_unstable_by_key(|term| term.number);
+        Some(query)
+    }
+
+    /// BM25 of a row; 0 where no term is shared.
+    pub(super) fn score(&self, query: &Query, row: u32) -> f32 {
+        self.shared(query, row).map(|(_, summand)| summand).sum()
     }
 
     /// The terms that the query and a row share, with their summands.
+    fn shared<'a>(&'a self, query: &'a Query, row: u32) -> impl Iterator<Item = (&'a QueryTerm, f32)> {
+        let length = self.lengths[row as usize];
+        let mut asked = query.terms.iter().peekable();
+        self.terms(row).filter_map(move |(number, halves)| {
+            while asked.next_if(|term| term.number < number).is_some() {}
+            let term = asked.next_if(|term| term.number == number)?;
+            Some((term, query.summand(term.weight, halves, length)))
+        })
+    }
+
+    /// The terms that the query and a row share, with their summands, in the order of the query.
     pub(super) fn summands(&self, query: &Query, row: u32) -> Vec<(String, f32)> {
-        let row = &self.rows[row as usize];
-        let summand = |term: &QueryTerm| {
-            let place = row.terms.binary_search_by_key(&term.number, |(number, _)| *number).ok()?;
-            Some((term.name.clone(), query.summand(term, row.terms[place].1, row.length)))
-        };
-        query.terms.iter().filter_map(summand).collect()
+        let mut shared: Vec<(&QueryTerm, f32)> = self.shared(query, row).collect();
+        shared.sort_unstable_by_key(|(term, _)| term.place);
+        shared.into_iter().map(|(term, summand)| (term.name.clone(), summand)).collect()
+    }
+
+    /// Finds the `limit` best rows and all that score as the last of them, among those that are admitted; dead rows must
+    /// not be.
+    ///
+    /// Terms are added up from the weightiest on. Where `may_prune` allows it, that ends as soon as those that are left
+    /// cannot lift another row to the height of the last of the best: they are looked up for the rows that are close
+    /// (Turtle and Flood 1995).
+    pub(super) fn best(&self, query: &Query, limit: usize, may_prune: bool, admits: impl Fn(u32) -> bool) -> Found {
+        let mut terms: Vec<&QueryTerm> = query.terms.iter().collect();
+        terms.sort_by(|left, right| right.bound.total_cmp(&left.bound));
+        SUMS.with_borrow_mut(|sums| {
+            sums.resize(sums.len().max(self.starts.len()), 0.0);
+            let mut rows: Vec<u32> = Vec::new();
+            let (mut reached, mut rest, mut pruned) = (0.0, 0.0, false);
+            for (place, term) in terms.iter().enumerate() {
+                let left = &terms[place..];
+                if may_prune && left.iter().map(|term| term.live as usize).sum::<usize>() > 2 * rows.len() {
+                    rest = left.iter().map(|term| term.bound).sum::<f32>() * ROUNDING;
+                    reached = nth(rows.iter().map(|row| sums[*row as usize]), limit);
+                    if rest < reached {
+                        pruned = true;
+                        break;
+                    }
+                }
+                for (row, halves) in self.postings[term.number as usize].iter().filter(|(row, _)| admits(*row)) {
+                    let sum = &mut sums[row as usize];
+                    if *sum == 0.0 {
+                        rows.push(row);
+                    }
+                    *sum += query.summand(term.weight, halves, self.lengths[row as usize]);
+                }
+            }
+            let taken = |row: &u32| (*row, std::mem::take(&mut sums[*row as usize]));
+            let mut close: Vec<(u32, f32)> = rows.iter().map(taken).collect();
+            if pruned {
+                close.retain(|(_, sum)| (sum + rest) * ROUNDING >= reached);
+                for (row, sum) in &mut close {
+                    *sum = self.score(query, *row);
+                }
+            }
+            let reached = nth(close.iter().map(|(_, sum)| *sum), limit);
+            close.retain(|(_, sum)| sum * ROUNDING >= reached);
+            Found { best: close.into_iter().map(|(row, _)| row).collect(), all: (!pruned).then_some(rows) }
+        })
     }
 
     /// Live and dead rows with a term, ascending.
-    pub(super) fn rows_with(&self, term: &str) -> &[u32] {
-        self.names.find(term).map_or(&[], |number| &self.postings[number as usize].rows)
+    pub(super) fn rows_with(&self, term: &str) -> impl Iterator<Item = u32> {
+        let postings = self.names.find(term).map(|number| &self.postings[number as usize]);
+        postings.into_iter().flat_map(Postings::iter).map(|(row, _)| row)
     }
 
     /// Live rows with terms, and their lengths together in halves.
@@ -219,63 +312,154 @@ impl Lexical {
 
     /// Length of a row and its terms by name, both in halves.
     pub(super) fn row(&self, row: u32) -> (u32, Vec<(&str, u16)>) {
-        let row = &self.rows[row as usize];
-        let mut terms: Vec<_> = row.terms.iter().map(|(term, halves)| (self.names.name(*term), *halves)).collect();
+        let mut terms: Vec<_> = self.terms(row).map(|(term, halves)| (self.names.name(term), halves)).collect();
         terms.sort_unstable();
-        (row.length, terms)
+        (self.lengths[row as usize], terms)
     }
 
     /// Drops dead rows and what only they had. `renumbered` gives each row its number, which ascend, or none if dead.
     pub(super) fn compact(&mut self, renumbered: &[u32]) {
-        let mut names = Names::default();
+        let mut kept = Self { documents: self.documents, length: self.length, ..Self::default() };
         let mut numbers = vec![NONE; self.postings.len()];
-        let mut kept = Vec::new();
-        for (number, mut postings) in std::mem::take(&mut self.postings).into_iter().enumerate() {
-            if postings.live == 0 {
-                continue;
+        for (number, postings) in self.postings.iter().enumerate().filter(|(_, postings)| postings.live > 0) {
+            numbers[number] = kept.names.number(self.names.name(count(number)));
+            let mut compacted = Postings::default();
+            for (row, halves) in postings.iter().filter(|(row, _)| renumbered[*row as usize] != NONE) {
+                compacted.push(renumbered[row as usize], halves);
             }
-            let live = |row: &u32| renumbered[*row as usize] != NONE;
-            let halves =
-                postings.rows.iter().zip(&postings.halves).filter(|(row, _)| live(row)).map(|(_, halves)| *halves);
-            postings.halves = halves.collect();
-            postings.rows.retain(live);
-            for row in &mut postings.rows {
-                *row = renumbered[*row as usize];
-            }
-            postings.rows.shrink_to_fit();
-            numbers[number] = names.number(self.names.name(count(number)));
-            kept.push(postings);
+            compacted.bytes.shrink_to_fit();
+            kept.postings.push(compacted);
         }
-        let mut rows = std::mem::take(&mut self.rows);
-        let mut numbered = renumbered.iter();
-        rows.retain(|_| numbered.next().is_some_and(|number| *number != NONE));
-        for (term, _) in rows.iter_mut().flat_map(|row| &mut row.terms) {
-            *term = numbers[*term as usize];
+        // Numbers keep their order, so the terms of a row still ascend.
+        for row in (0..count(renumbered.len())).filter(|row| renumbered[*row as usize] != NONE) {
+            let terms: Vec<(u32, u16)> =
+                self.terms(row).map(|(term, halves)| (numbers[term as usize], halves)).collect();
+            kept.lengths.push(self.lengths[row as usize]);
+            kept.append(&terms);
         }
-        (self.names, self.postings, self.rows) = (names, kept, rows);
+        *self = kept;
     }
 
     /// Estimate of the memory held.
     pub(super) fn bytes(&self) -> u64 {
-        let postings: usize = self.postings.iter().map(|postings| postings.rows.capacity() * 6 + 56).sum();
-        let rows: usize = self.rows.iter().map(|row| row.terms.len() * 8 + 24).sum();
-        self.names.bytes() + postings as u64 + rows as u64
-    }
-
-    fn numbered(&mut self, words: &Words) -> Box<[(u32, u16)]> {
-        let number = |(name, halves): (&String, &u16)| (self.names.number(name), *halves);
-        let mut terms: Box<[(u32, u16)]> = words.terms.iter().map(number).collect();
-        terms.sort_unstable();
-        self.postings.resize_with(self.names.len(), Postings::default);
-        terms
+        let postings = self.postings.iter().map(|postings| postings.bytes.capacity() + size_of::<Postings>());
+        let rows = self.forward.capacity() + 8 * self.starts.capacity() + 4 * self.lengths.capacity();
+        self.names.bytes() + (postings.sum::<usize>() + rows) as u64
     }
 }
 
+/// What sums in another order may differ by.
+const ROUNDING: f32 = 1.000_01;
+
+const DEAD: usize = usize::MAX;
+
+thread_local! {
+    /// By row; all 0 between two queries.
+    static SUMS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The n-th greatest value, counted from 1; 0 where there are fewer.
+fn nth(values: impl Iterator<Item = f32>, n: usize) -> f32 {
+    let mut values: Vec<f32> = values.collect();
+    if n == 0 || values.len() < n {
+        return 0.0;
+    }
+    *values.select_nth_unstable_by(n - 1, |left, right| right.total_cmp(left)).1
+}
+
 impl Query {
-    fn summand(&self, term: &QueryTerm, halves: u16, length: u32) -> f32 {
+    /// Live rows with its terms, those with several counted as often.
+    pub(super) fn rows(&self) -> usize {
+        self.terms.iter().map(|term| term.live as usize).sum()
+    }
+
+    fn summand(&self, weight: f32, halves: u16, length: u32) -> f32 {
         let times = f32::from(halves) / 2.0;
         #[expect(clippy::cast_precision_loss, reason = "lengths stay far below 2²⁴")]
         let relative = length as f32 / self.mean;
-        term.weight * times / (times + self.k1 * (1.0 - self.b + self.b * relative))
+        weight * times / (times + self.k1 * (1.0 - self.b + self.b * relative))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::index::WeightedText;
+
+    fn words(text: &str) -> Words {
+        let words = vec![WeightedText { text: text.to_owned(), weight: 1.0 }];
+        Words::new(&Passage { words, vector: None })
+    }
+
+    /// Few terms are frequent and most are rare, as in any language.
+    fn term(below: &mut impl FnMut(u64) -> u64) -> String {
+        let most = 1 + below(300);
+        format!("w{}", below(most))
+    }
+
+    #[test]
+    fn pruning_finds_what_all_sums_find() {
+        let mut state = 9u64;
+        let mut below = |bound: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % bound
+        };
+        let mut lexical = Lexical::default();
+        let (mut pruned, mut dead) = (0, vec![]);
+        for round in 0..400u32 {
+            for _ in 0..10 {
+                let text: Vec<String> = (0..=below(20)).map(|_| term(&mut below)).collect();
+                lexical.push(&words(&text.join(" ")));
+            }
+            dead.resize(dead.len() + 10, false);
+            if round % 3 == 0 {
+                let row = usize::try_from(below(dead.len() as u64)).unwrap();
+                if !std::mem::replace(&mut dead[row], true) {
+                    lexical.kill(count(row));
+                }
+            }
+            if round == 200 {
+                let mut next = 0;
+                let live = |dead: &bool| if *dead { NONE } else { (next, next += 1).0 };
+                let renumbered: Vec<u32> = dead.iter().map(live).collect();
+                lexical.compact(&renumbered);
+                dead.retain(|dead| !dead);
+            }
+            let asked: Vec<String> = (0..=below(6)).map(|_| term(&mut below)).collect();
+            let query = lexical.query(&asked.join(" "), 0.9, 0.4).unwrap();
+            let limit = usize::try_from(1 + below(20)).unwrap();
+            let admits = |row: u32| !dead[row as usize] && row % 5 != 1;
+            let mut expected: Vec<(f32, u32)> = (0..count(dead.len()))
+                .filter(|row| admits(*row))
+                .map(|row| (lexical.score(&query, row), row))
+                .filter(|(score, _)| *score > 0.0)
+                .collect();
+            let matching: Vec<u32> = expected.iter().map(|(_, row)| *row).collect();
+            expected.sort_by(|left, right| right.0.total_cmp(&left.0));
+            let last = expected.get(limit - 1).map_or(0.0, |(score, _)| *score);
+            for may_prune in [false, true] {
+                let Found { best, all } = lexical.best(&query, limit, may_prune, admits);
+                assert!(expected.iter().filter(|(score, _)| *score >= last).all(|(_, row)| best.contains(row)));
+                assert!(best.iter().all(|row| lexical.score(&query, *row) >= last * 0.999), "{last}");
+                pruned += usize::from(all.is_none());
+                if let Some(mut all) = all {
+                    all.sort_unstable();
+                    assert_eq!(all, matching);
+                }
+            }
+        }
+        assert!(pruned > 20, "{pruned}");
+    }
+
+    #[test]
+    fn no_row_gets_more_than_the_bound() {
+        let mut lexical = Lexical::default();
+        for text in ["cat", "cat cat cat dog", "dog bird bird"] {
+            lexical.push(&words(text));
+        }
+        let query = lexical.query("cat dog bird", 0.9, 0.4).unwrap();
+        for row in 0..3 {
+            assert!(lexical.shared(&query, row).all(|(term, summand)| summand > 0.0 && summand <= term.bound));
+        }
     }
 }

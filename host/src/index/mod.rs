@@ -7,24 +7,34 @@ mod dense;
 mod entries;
 mod filter;
 mod graph;
+#[cfg(test)]
+mod graph_tests;
 mod kernels;
 mod lexical;
+mod links;
+mod parts;
 mod runs;
 mod search;
+mod segment;
+mod set;
+mod shelf;
 #[cfg(test)]
 mod tests;
+mod varint;
 mod view;
 
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread;
 
-use self::graph::{Graph, Snapshot};
+use self::dense::Merge;
+use self::shelf::{Kept, Shelf};
 use self::view::{Prepared, View};
 use crate::contract::index::{Candidates, Corpus, Probe};
 use crate::contract::types::Scope;
 use crate::entry::{Change, Seq};
 
-/// Up to so many admitted vectors are all compared; above, a graph is built and asked.
+/// Up to so many admitted vectors are all compared; when more than so many are in no segment, one is made of them.
 const SCANNED: usize = 20_000;
 
 /// The indexes of one tenant.
@@ -53,11 +63,32 @@ impl Index {
         Self::with_graph_threshold(dimensions, SCANNED)
     }
 
-    /// An empty index that uses a graph above so many vectors.
+    /// An empty index that keeps its graphs in files of the directory, and takes over those that the same tenant's index
+    /// left there as soon as it is filled with the same vectors. No other index may use them meanwhile.
+    #[must_use]
+    pub fn kept(dimensions: usize, directory: &Path, tenant: u32) -> Self {
+        Self::kept_with_graph_threshold(dimensions, SCANNED, directory, tenant)
+    }
+
+    /// As [`Index::kept`], with graphs above so many vectors.
+    #[must_use]
+    pub fn kept_with_graph_threshold(dimensions: usize, threshold: usize, directory: &Path, tenant: u32) -> Self {
+        Self::made(dimensions, threshold, Some(Shelf::new(directory, tenant)))
+    }
+
+    /// An empty index that uses graphs above so many vectors.
     #[must_use]
     pub fn with_graph_threshold(dimensions: usize, threshold: usize) -> Self {
-        let (view, building) = (RwLock::new(View::new(dimensions)), Mutex::new(false));
-        Self { shared: Arc::new(Shared { threshold, view, building, idle: Condvar::new() }) }
+        Self::made(dimensions, threshold, None)
+    }
+
+    fn made(dimensions: usize, threshold: usize, shelf: Option<Shelf>) -> Self {
+        let mut view = View::new(dimensions);
+        if let Some(shelf) = &shelf {
+            view.dense.adopt(shelf.open(dimensions));
+        }
+        let (view, building, idle) = (RwLock::new(view), Mutex::new(false), Condvar::new());
+        Self { shared: Arc::new(Shared { threshold, dimensions, shelf, view, building, idle }) }
     }
 
     /// Takes one commit in; of several changes of one key the last counts.
@@ -72,11 +103,13 @@ impl Index {
         let mut view = self.shared.write();
         debug_assert!(seq >= view.absorbed, "commits are absorbed in their order");
         view.absorb(seq, changes);
+        view.dense.filled();
         drop(view);
-        Shared::build_graph_if_due(&self.shared);
+        Shared::merge_if_due(&self.shared);
     }
 
-    /// As [`Index::absorb`], for an index that is being filled from the store: no graph is begun before all is there.
+    /// As [`Index::absorb`], for an index that is being filled from the store: no graph is begun before all is there, and
+    /// those from files are taken over meanwhile.
     pub fn fill(&self, seq: Seq, changes: Vec<Change>) {
         let changes = Prepared::all(changes);
         self.shared.write().absorb(seq, changes);
@@ -97,7 +130,7 @@ impl Index {
     /// Entries that a vector is owed to.
     #[must_use]
     pub fn pending(&self) -> u32 {
-        self.shared.read().owed
+        self.shared.read().entries.pending()
     }
 
     /// Position of the last commit that was taken in.
@@ -142,7 +175,11 @@ impl Index {
     #[must_use]
     pub fn progress(&self) -> IndexProgress {
         let view = self.shared.read();
-        IndexProgress { entries: entries::count(view.entries.len()), pending: view.owed, bytes: view.bytes() }
+        IndexProgress {
+            entries: entries::count(view.entries.len()),
+            pending: view.entries.pending(),
+            bytes: view.bytes(),
+        }
     }
 
     /// How this index differs from another that should be equal, say one rebuilt from the store, each time in a
@@ -155,7 +192,7 @@ impl Index {
         compare::compare(&self.shared.read(), &other.shared.read())
     }
 
-    /// Vectors that a finished graph covers.
+    /// Vectors that finished graphs cover.
     #[must_use]
     pub fn graph_rows(&self) -> usize {
         self.shared.read().dense.graph_rows()
@@ -176,8 +213,10 @@ const POISONED: &str = "an earlier panic left the index incomplete; it has to be
 
 struct Shared {
     threshold: usize,
+    dimensions: usize,
+    shelf: Option<Shelf>,
     view: RwLock<View>,
-    /// Whether a thread builds a graph. Locked before `view` where both are.
+    /// Whether a thread merges. Locked before `view` where both are.
     building: Mutex<bool>,
     idle: Condvar,
 }
@@ -196,46 +235,42 @@ impl Shared {
     }
 
     /// Starts a thread unless one is at work or nothing is due.
-    fn build_graph_if_due(shared: &Arc<Self>) {
+    fn merge_if_due(shared: &Arc<Self>) {
         let mut building = shared.building();
-        if *building {
+        if *building || !shared.read().dense.is_due(shared.threshold) {
             return;
         }
-        let Some(snapshot) = shared.read().dense.due(shared.threshold) else { return };
+        let Some(merge) = shared.write().dense.due(shared.threshold) else { return };
         let index = Arc::downgrade(shared);
-        let builder = thread::Builder::new().name("graph".to_owned());
-        match builder.spawn(move || build_graphs(&Building(index), snapshot)) {
+        let builder = thread::Builder::new().name("merge".to_owned());
+        match builder.spawn(move || merge_all(&Building(index), merge)) {
             Ok(_) => *building = true,
-            Err(error) => tracing::warn!(%error, "cannot start building a graph; searches stay exact"),
+            Err(error) => {
+                shared.write().dense.abandon();
+                tracing::warn!(%error, "cannot start building a graph; searches stay exact");
+            }
         }
     }
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Ok(view) = self.view.get_mut()
-            && let Some(graph) = view.dense.take_graph()
-        {
-            // If no thread starts, the closure is dropped here and the graph with it.
-            drop(thread::Builder::new().name("graph".to_owned()).spawn(move || drop(graph)));
-        }
-    }
-}
-
-/// Builds one graph after the other until none is due or the index is gone.
-fn build_graphs(building: &Building, mut snapshot: Snapshot) {
-    while let Some(graph) = Graph::build(&snapshot, || building.0.strong_count() == 0) {
+/// Makes one segment after the other until none is due or the index is gone.
+fn merge_all(building: &Building, mut merge: Merge) {
+    while let Ok(segment) = merge.build(|| building.0.strong_count() == 0) {
         let Some(shared) = building.0.upgrade() else { return };
-        // Bound first, so that the lock is free again before the graph is dropped.
-        let discarded = shared.write().dense.install(graph, snapshot);
-        drop(discarded);
+        let kept = segment.map(|segment| match &shared.shelf {
+            Some(shelf) => shelf.keep(segment, shared.dimensions),
+            None => Kept { segment, file: None },
+        });
+        // Bound first, so that the lock is free again before what was replaced goes.
+        let replaced = shared.write().install(kept, &merge);
+        replaced.discard();
         let mut at_work = shared.building();
-        let Some(next) = shared.read().dense.due(shared.threshold) else {
+        let Some(next) = shared.write().dense.due(shared.threshold) else {
             *at_work = false;
             shared.idle.notify_all();
             return;
         };
-        snapshot = next;
+        merge = next;
     }
 }
 
@@ -247,6 +282,9 @@ impl Drop for Building {
         let Some(shared) = self.0.upgrade() else { return };
         if thread::panicking() {
             tracing::error!("building a graph failed; searches stay exact until the next commit");
+            if let Ok(mut view) = shared.view.write() {
+                view.dense.abandon();
+            }
             if let Ok(mut building) = shared.building.lock() {
                 *building = false;
             }

@@ -6,8 +6,9 @@ use std::collections::{BinaryHeap, HashMap};
 use super::codes::Coded;
 use super::entries::{Slot, count};
 use super::filter::Admitted;
-use super::lexical::{Query, Scores};
-use super::view::View;
+use super::lexical::{Found, Query};
+use super::set::Set;
+use super::view::{View, wide};
 use crate::contract::index::{Candidate, Candidates, Extremes, Neighbour, Probe, Turn};
 
 /// Points of the graph to look at, where the probe does not say.
@@ -15,18 +16,21 @@ const EFFORT: usize = 200;
 /// Beyond so many admitted vectors their codes are looked at first, which are a quarter of the bytes.
 const LOOKED_AT: usize = if cfg!(test) { 16 } else { 1_024 };
 
+/// So many vectors are compared at once.
+const TOGETHER: usize = 256;
+
 /// Answers one probe. A vector has the length of those in the index and is finite.
 ///
-/// With more than `scanned` admitted vectors a graph is asked, if there is one; else every vector is compared.
+/// With more than `scanned` admitted vectors graphs may be asked, if there are any; else every vector is compared.
 pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<&[f32]>) -> Candidates {
     let admitted = Admitted::new(&view.entries, probe);
     let limit = probe.limit as usize;
     let meaning = vector.map(|vector| by_meaning(view, scanned, probe, &admitted, vector));
     let query = view.lexical.query(&probe.words, probe.k1, probe.b);
-    let words = query.as_ref().map(|query| (query, by_words(view, limit, &admitted, query)));
+    let words = query.as_ref().map(|query| by_words(view, limit, &admitted, query));
 
     let mut slots: Vec<u32> = meaning.iter().flat_map(|branch| &branch.best).copied().collect();
-    slots.extend(words.iter().flat_map(|(_, (branch, _))| &branch.best));
+    slots.extend(words.iter().flat_map(|branch| &branch.best));
     if probe.neighbours {
         let positions = slots.iter().filter_map(|slot| view.entries.runs.position(view.entries.get(*slot)));
         let neighbours = positions.flat_map(|position| [position.previous, position.next]).flatten();
@@ -36,16 +40,14 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
     slots.sort_unstable();
     slots.dedup();
 
-    let terms = probe.terms;
-    let scores = words.as_ref().map(|(query, (_, scores))| (*query, scores));
-    let neighbours = probe.neighbours;
+    let (words_asked, terms, neighbours) = (query.as_ref(), probe.terms, probe.neighbours);
     let mut telling =
-        Telling { view, admitted: &admitted, vector, words: scores, terms, neighbours, runs: HashMap::new() };
+        Telling { view, admitted: &admitted, vector, words: words_asked, terms, neighbours, runs: HashMap::new() };
     Candidates {
         entries: slots.into_iter().map(|slot| telling.candidate(view.entries.get(slot))).collect(),
         exact: meaning.as_ref().is_none_or(|branch| branch.exact),
         dense: meaning.and_then(|branch| branch.extremes),
-        lexical: words.and_then(|(_, (branch, _))| branch.extremes),
+        lexical: words.and_then(|branch| branch.extremes),
         admitted: count(admitted.slots.len()),
         pending: admitted.pending,
     }
@@ -54,39 +56,46 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
 fn by_meaning(view: &View, scanned: usize, probe: &Probe, admitted: &Admitted, vector: &[f32]) -> Branch {
     let limit = probe.limit as usize;
     let score = |entry: &Slot| nearest(view, entry, vector);
-    if admitted.vectors > scanned {
-        let effort = probe.effort.map_or(EFFORT.max(2 * limit), |effort| effort as usize).max(limit).max(1);
+    let effort = probe.effort.map_or(EFFORT.max(2 * limit), |effort| effort as usize).max(limit).max(1);
+    if walks(admitted.vectors, view.dense.len(), scanned, effort) {
         let admits = |row: u32| view.slot(row).is_some_and(|slot| admitted.contains(slot));
-        let rows = view.dense.near(vector, effort, admits);
+        let rows = view.dense.near(&Coded::new(vector), effort, admits);
         let mut slots: Vec<u32> = rows.into_iter().flatten().filter_map(|row| view.slot(row)).collect();
         slots.sort_unstable();
         slots.dedup();
         // Fewer are found where many passages of one entry are near, or where admitted points lie apart.
         if slots.len() >= limit {
-            let mut branch = Branch::new(view, limit, &slots, score);
+            let mut branch = Branch::new(view, limit, slots.into_iter(), score);
             branch.exact = false;
             branch.extremes = branch.extremes.map(|extremes| Extremes { min: None, ..extremes });
             return branch;
         }
     }
     if admitted.vectors > LOOKED_AT {
-        return Branch::new(view, limit, &promising(view, limit, &admitted.slots, vector), score);
+        return Branch::new(view, limit, promising(view, limit, &admitted.slots, vector), score);
     }
-    Branch::new(view, limit, &admitted.slots, score)
+    Branch::new(view, limit, admitted.slots.iter(), score)
+}
+
+/// Whether walking graphs is quicker than comparing all that are admitted: never up to `scanned`; beyond, a walk is as
+/// dear as comparing an eighth of those for each 64 of effort, and dearer the fewer of all are admitted.
+fn walks(admitted: usize, all: usize, scanned: usize, effort: usize) -> bool {
+    admitted > scanned && admitted * admitted > scanned / 8 * effort.div_ceil(64) * all
 }
 
 /// The slots among which the best and the least near are for certain: all whose bounds do not rule them out.
-fn promising(view: &View, limit: usize, slots: &[u32], vector: &[f32]) -> Vec<u32> {
+fn promising(view: &View, limit: usize, slots: &Set, vector: &[f32]) -> impl Iterator<Item = u32> {
     let query = Coded::new(vector);
-    let mut bounds: Vec<(f32, f32, u32)> = Vec::with_capacity(slots.len());
+    // Those that were not ruled out by what was known when they were looked at.
+    let mut open: Vec<(f32, f32, u32)> = Vec::new();
     // The limit-th best of the lower bounds: what cannot reach it is not among the best.
     let mut best: BinaryHeap<Reverse<Score>> = BinaryHeap::with_capacity(limit + 1);
-    let mut least = f32::INFINITY;
-    for slot in slots {
-        let rows = view.entries.get(*slot).rows().filter_map(|row| view.place(row));
-        let wider = |(low, high): (f32, f32), next: (f32, f32)| (low.max(next.0), high.max(next.1));
-        let Some((low, high)) = rows.map(|place| view.dense.between(&query, place)).reduce(wider) else { continue };
-        bounds.push((low, high, *slot));
+    let (mut reached, mut least) = (f32::NEG_INFINITY, f32::INFINITY);
+    let mut consider = |slot: u32, low: f32, high: f32| {
+        if high < reached && low > least {
+            return;
+        }
+        open.push((low, high, slot));
         least = least.min(high);
         if best.len() < limit {
             best.push(Reverse(Score(low)));
@@ -95,9 +104,43 @@ fn promising(view: &View, limit: usize, slots: &[u32], vector: &[f32]) -> Vec<u3
         {
             worst.0 = Score(low);
         }
-    }
-    let reached = if best.len() < limit { f32::NEG_INFINITY } else { best.peek().map_or(f32::NEG_INFINITY, |b| b.0.0) };
-    bounds.into_iter().filter(|(low, high, _)| *high >= reached || *low <= least).map(|(_, _, slot)| slot).collect()
+        if best.len() == limit {
+            reached = best.peek().map_or(f32::INFINITY, |worst| worst.0.0);
+        }
+    };
+    // Many at once, all rows of an entry together.
+    let (mut owners, mut places) = (Vec::with_capacity(2 * TOGETHER), Vec::with_capacity(2 * TOGETHER));
+    let mut compare = |owners: &mut Vec<u32>, places: &mut Vec<u32>| {
+        let mut entry: Option<(u32, f32, f32)> = None;
+        let mut next = owners.iter();
+        view.dense.bounds(&query, places, |(low, high)| {
+            let Some(slot) = next.next() else { return };
+            entry = match entry {
+                Some((before, least, most)) if before == *slot => Some((*slot, least.max(low), most.max(high))),
+                Some((before, least, most)) => {
+                    consider(before, least, most);
+                    Some((*slot, low, high))
+                }
+                None => Some((*slot, low, high)),
+            };
+        });
+        if let Some((slot, low, high)) = entry {
+            consider(slot, low, high);
+        }
+        owners.clear();
+        places.clear();
+    };
+    slots.iter().for_each(|slot| {
+        for place in view.entries.rows(slot).filter_map(|row| view.place(row)) {
+            owners.push(slot);
+            places.push(place);
+        }
+        if places.len() >= TOGETHER {
+            compare(&mut owners, &mut places);
+        }
+    });
+    compare(&mut owners, &mut places);
+    open.into_iter().filter(move |(low, high, _)| *high >= reached || *low <= least).map(|(_, _, slot)| slot)
 }
 
 /// A number in the order of [`f32::total_cmp`].
@@ -118,25 +161,51 @@ impl PartialOrd for Score {
     }
 }
 
-fn by_words(view: &View, limit: usize, admitted: &Admitted, query: &Query) -> (Branch, Scores) {
-    let scores = view.lexical.scores(query, |row| view.slot(row).is_some_and(|slot| admitted.contains(slot)));
-    // An entry is found once, through its best row.
-    let through = |row: &u32| {
-        let slot = view.slot(*row)?;
-        (scores.best(view.entries.get(slot).rows()) == Some(*row)).then_some(slot)
+/// Of entries that share no term the score is 0; such are never among the best.
+fn by_words(view: &View, limit: usize, admitted: &Admitted, query: &Query) -> Branch {
+    let score = |entry: &Slot| worded(view, entry, query).map(|(_, score)| score).filter(|score| *score > 0.0);
+    let (n_admitted, n_sharing) = (admitted.slots.len(), query.rows());
+    // Passing over what is not admitted is some thirty times cheaper than reading the terms of a row.
+    let (branch, matched) = if n_sharing > 32 * n_admitted {
+        let branch = Branch::new(view, limit, admitted.slots.iter(), score);
+        let matched = branch.scored;
+        (branch, matched)
+    } else {
+        let admits = |row: u32| view.slot(row).is_some_and(|slot| admitted.contains(slot));
+        // An entry may have several of the best rows.
+        let rows = limit * view.entries.widest();
+        let Found { best, all } = view.lexical.best(query, rows, n_sharing < n_admitted, admits);
+        let slots = |rows: Vec<u32>| {
+            let mut slots: Vec<u32> = rows.into_iter().filter_map(|row| view.slot(row)).collect();
+            slots.sort_unstable();
+            slots.dedup();
+            slots
+        };
+        match all {
+            // Perhaps there is no entry that shares nothing.
+            Some(all) if all.len() >= n_admitted => {
+                let slots = slots(all);
+                (Branch::new(view, limit, slots.iter().copied(), score), slots.len())
+            }
+            _ => (Branch::new(view, limit, slots(best).into_iter(), score), 0),
+        }
     };
-    let slots: Vec<u32> = scores.matched.iter().filter_map(through).collect();
-    let mut branch = Branch::new(view, limit, &slots, |entry| Some(scores.of(scores.best(entry.rows())?)));
-    if slots.len() < admitted.slots.len() {
+    if matched < n_admitted {
         let max = branch.extremes.map_or(0.0, |extremes| extremes.max);
-        branch.extremes = Some(Extremes { min: Some(0.0), max });
+        return Branch { extremes: Some(Extremes { min: Some(0.0), max }), ..branch };
     }
-    (branch, scores)
+    branch
+}
+
+/// The row of an entry with the best BM25, the first of equals.
+fn worded(view: &View, entry: &Slot, query: &Query) -> Option<(u32, f32)> {
+    let scored = entry.rows().map(|row| (row, view.lexical.score(query, row)));
+    scored.reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
 /// The best cosine of an entry's passages.
 fn nearest(view: &View, entry: &Slot, vector: &[f32]) -> Option<f32> {
-    entry.rows().filter_map(|row| Some(view.dense.cosine(view.vector(row)?, vector))).reduce(f32::max)
+    entry.rows().filter_map(|row| view.cosine(row, vector)).reduce(f32::max)
 }
 
 /// What one way of scoring found.
@@ -145,19 +214,21 @@ struct Branch {
     best: Vec<u32>,
     /// None: no slot has a score.
     extremes: Option<Extremes>,
+    /// How many slots have a score.
+    scored: usize,
     exact: bool,
 }
 
 impl Branch {
     /// Keeps the best of the slots that have a score.
-    fn new(view: &View, limit: usize, slots: &[u32], score: impl Fn(&Slot) -> Option<f32>) -> Self {
-        let mut best = BinaryHeap::with_capacity(limit.min(slots.len()) + 1);
-        let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
+    fn new(view: &View, limit: usize, slots: impl Iterator<Item = u32>, score: impl Fn(&Slot) -> Option<f32>) -> Self {
+        let mut best = BinaryHeap::with_capacity(limit.min(slots.size_hint().0) + 1);
+        let (mut min, mut max, mut scored) = (f32::INFINITY, f32::NEG_INFINITY, 0);
         for slot in slots {
-            let entry = view.entries.get(*slot);
+            let entry = view.entries.get(slot);
             let Some(score) = score(entry) else { continue };
-            (min, max) = (min.min(score), max.max(score));
-            let ranked = Ranked { score, order: entry.facts.order, slot: *slot };
+            (min, max, scored) = (min.min(score), max.max(score), scored + 1);
+            let ranked = Ranked { score, order: entry.facts.order, slot };
             if best.len() < limit {
                 best.push(Reverse(ranked));
             } else if let Some(mut worst) = best.peek_mut()
@@ -167,7 +238,8 @@ impl Branch {
             }
         }
         let extremes = (min <= max).then_some(Extremes { min: Some(min), max });
-        Self { best: best.into_iter().map(|Reverse(ranked)| ranked.slot).collect(), extremes, exact: true }
+        let best = best.into_iter().map(|Reverse(ranked)| ranked.slot).collect();
+        Self { best, extremes, scored, exact: true }
     }
 }
 
@@ -198,7 +270,7 @@ struct Telling<'a> {
     view: &'a View,
     admitted: &'a Admitted,
     vector: Option<&'a [f32]>,
-    words: Option<(&'a Query, &'a Scores)>,
+    words: Option<&'a Query>,
     terms: bool,
     neighbours: bool,
     /// For the number of a run in the index its number in this answer.
@@ -208,20 +280,20 @@ struct Telling<'a> {
 impl Telling<'_> {
     fn candidate(&mut self, entry: &Slot) -> Candidate {
         let view = self.view;
-        let cosine = |row: u32| Some((row, view.dense.cosine(view.vector(row)?, self.vector?)));
+        let cosine = |row: u32| Some((row, view.cosine(row, self.vector?)?));
         let nearest = entry.rows().filter_map(cosine).reduce(|best, next| if next.1 > best.1 { next } else { best });
-        let worded = self.words.and_then(|(query, scores)| Some((query, scores, scores.best(entry.rows())?)));
-        let row = nearest.map(|(row, _)| row).or(worded.map(|(_, _, row)| row)).unwrap_or(entry.first_row);
+        let worded = self.words.and_then(|query| worded(view, entry, query));
+        let row = nearest.or(worded).map_or(entry.counted.first, |(row, _)| row);
         Candidate {
             key: entry.key.to_string(),
             dense: nearest.map(|(_, cosine)| cosine),
-            lexical: worded.map_or(0.0, |(_, scores, row)| scores.of(row)),
-            passage: row - entry.first_row,
+            lexical: worded.map_or(0.0, |(_, score)| score),
+            passage: row - entry.counted.first,
             at: entry.facts.at,
             actor: view.entries.actor(entry).map(str::to_owned),
             turn: if self.neighbours { self.turn(entry, row) } else { None },
-            terms: match worded {
-                Some((query, _, row)) if self.terms => view.lexical.summands(query, row),
+            terms: match (self.words, worded) {
+                (Some(query), Some((row, _))) if self.terms => view.lexical.summands(query, row),
                 _ => vec![],
             },
         }
@@ -233,20 +305,22 @@ impl Telling<'_> {
         let position = view.entries.runs.position(entry)?;
         let run = count(self.runs.len());
         let run = *self.runs.entry(entry.run).or_insert(run);
-        let own = (entry.rows > 0).then(|| view.vector(row)).flatten().or_else(|| view.first_vector(entry));
+        let own = (entry.counted.len > 0 && view.place(row).is_some()).then_some(row).or_else(|| view.first_row(entry));
+        let own = own.and_then(|row| view.vector(row)).map(wide);
         let admitted = |slot: Option<u32>| Some(view.entries.get(slot.filter(|slot| self.admitted.contains(*slot))?));
-        let cosine = |left: Option<&[f32]>, right: Option<&[f32]>| Some(view.dense.cosine(left?, right?));
+        let cosine = |row: Option<u32>, with: Option<&[f32]>| view.cosine(row?, with?);
         let [previous, next] = [admitted(position.previous), admitted(position.next)];
-        let [before, after] = [previous, next].map(|neighbour| view.first_vector(neighbour?));
-        let neighbour = |entry: &Slot, vector: Option<&[f32]>| Neighbour {
+        let [before, after] = [previous, next].map(|neighbour| view.first_row(neighbour?));
+        let neighbour = |entry: &Slot, row: Option<u32>| Neighbour {
             key: entry.key.to_string(),
-            dense: cosine(vector, self.vector),
-            similarity: cosine(vector, own),
+            dense: cosine(row, self.vector),
+            similarity: cosine(row, own.as_deref()),
         };
+        let following = after.and_then(|row| view.vector(row)).map(wide);
         Some(Turn {
             run,
             position: position.number,
-            across: cosine(before, after),
+            across: cosine(before, following.as_deref()),
             previous: previous.map(|entry| neighbour(entry, before)),
             next: next.map(|entry| neighbour(entry, after)),
         })

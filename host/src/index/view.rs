@@ -1,11 +1,14 @@
 //! Entries, words and vectors of one tenant, bound together by rows: a passage is a row, numbered in the order of
 //! absorption. Takes changes in and counts; searching is `search.rs`, locks are `mod.rs`.
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::dense::Dense;
-use super::entries::{Entries, NONE, Slot, count};
-use super::filter::lies_in;
+use half::f16;
+
+use super::dense::{Dense, Merge, Replaced};
+use super::entries::{Entries, Group, NONE, Place, Rows, Slot, count, lies_in};
 use super::lexical::{Lexical, Words};
+use super::shelf::Kept;
 use crate::contract::index::{Corpus, TermCount};
 use crate::contract::types::Scope;
 use crate::entry::{Change, Seq, StoredEntry};
@@ -49,8 +52,6 @@ pub(super) struct View {
     pub(super) dense: Dense,
     rows: Vec<Row>,
     dead: usize,
-    /// Entries that a vector is owed to.
-    pub(super) owed: u32,
 }
 
 struct Row {
@@ -69,7 +70,6 @@ impl View {
             dense: Dense::new(dimensions),
             rows: Vec::new(),
             dead: 0,
-            owed: 0,
         }
     }
 
@@ -101,16 +101,24 @@ impl View {
     }
 
     /// The vector of a row.
-    pub(super) fn vector(&self, row: u32) -> Option<&[f32]> {
-        match self.rows[row as usize].place {
-            NONE => None,
-            place => Some(self.dense.vector(place)),
-        }
+    pub(super) fn vector(&self, row: u32) -> Option<&[f16]> {
+        Some(self.dense.vector(self.place(row)?))
     }
 
-    /// The vector that stands for a whole entry: that of its first passage that has one.
-    pub(super) fn first_vector(&self, entry: &Slot) -> Option<&[f32]> {
-        entry.rows().find_map(|row| self.vector(row))
+    /// Cosine of a row's vector and another.
+    pub(super) fn cosine(&self, row: u32, vector: &[f32]) -> Option<f32> {
+        Some(self.dense.cosine(self.place(row)?, vector))
+    }
+
+    /// The row whose vector stands for a whole entry: the first that has one.
+    pub(super) fn first_row(&self, entry: &Slot) -> Option<u32> {
+        entry.rows().find(|row| self.place(*row).is_some())
+    }
+
+    /// Puts a merged segment in its place.
+    pub(super) fn install(&mut self, kept: Option<Kept>, merge: &Merge) -> Replaced {
+        let rows = &mut self.rows;
+        self.dense.install(kept, merge, |row, place| rows[row as usize].place = place)
     }
 
     pub(super) fn statistics(&self, scope: &Scope, terms: &[String]) -> Corpus {
@@ -118,29 +126,14 @@ impl View {
         let Some(place) = self.entries.place(scope) else {
             return Corpus { entries: 0, mean_words: 0.0, actors: vec![], terms: vec![nothing; terms.len()] };
         };
-        let (mut entries, mut words) = (0u32, 0u64);
-        // By the number of the actor's name.
-        let mut actors = vec![0u32; self.entries.actors.len()];
-        let mut consider = |entry: &Slot| {
-            if lies_in(&entry.facts, place) {
-                entries += 1;
-                words += u64::from(entry.words);
-                if let Some(times) = actors.get_mut(entry.facts.actor as usize) {
-                    *times += 1;
-                }
-            }
-        };
-        match self.entries.shortest(scope) {
-            Some(slots) => slots.iter().for_each(|slot| consider(self.entries.get(*slot))),
-            None => self.entries.iter().for_each(|(_, entry)| consider(entry)),
-        }
-        let named = (0..).zip(actors).filter(|(_, times)| *times > 0);
-        let mut actors: Vec<(u32, &str)> =
-            named.map(|(actor, times)| (times, self.entries.actors.name(actor))).collect();
+        let group = self.group(place);
+        let entries = count(group.slots.len());
+        let named = group.actors.iter().map(|(actor, times)| (*times, self.entries.actors.name(*actor)));
+        let mut actors: Vec<(u32, &str)> = named.collect();
         actors.sort_unstable_by(|left, right| right.0.cmp(&left.0).then(left.1.cmp(right.1)));
         actors.truncate(ACTORS);
         #[expect(clippy::cast_precision_loss, reason = "a mean of words needs no more digits")]
-        let mean_words = words as f32 / 2.0 / entries.max(1) as f32;
+        let mean_words = group.words as f32 / 2.0 / entries.max(1) as f32;
         Corpus {
             entries,
             mean_words,
@@ -152,10 +145,25 @@ impl View {
         }
     }
 
+    /// What lies in a scope, counted.
+    fn group(&self, place: Place) -> Cow<'_, Group> {
+        let mut groups = self.entries.groups(place);
+        match (groups.next(), groups.next()) {
+            (None, _) => Cow::Borrowed(&self.entries.all),
+            (Some(group), None) => Cow::Borrowed(group),
+            (Some(first), Some(second)) => {
+                let smallest = groups.chain([second]).fold(first, |smallest, next| {
+                    if next.slots.len() < smallest.slots.len() { next } else { smallest }
+                });
+                Cow::Owned(self.entries.counted(smallest.slots.iter(), place))
+            }
+        }
+    }
+
     /// The vectors of an entry, passage by passage; none if the key is unknown.
     pub(super) fn vectors(&self, key: &str) -> Vec<Vec<f32>> {
         let Some(slot) = self.entries.find(key) else { return vec![] };
-        self.entries.get(slot).rows().filter_map(|row| Some(self.vector(row)?.to_vec())).collect()
+        self.entries.get(slot).rows().filter_map(|row| Some(wide(self.vector(row)?))).collect()
     }
 
     /// Estimate of the memory held.
@@ -166,7 +174,7 @@ impl View {
     fn put(&mut self, stored: &StoredEntry, passages: &[Words]) {
         let slot = self.entries.put(stored);
         let entry = self.entries.get(slot);
-        let (before, owed_before) = (entry.rows(), entry.owed);
+        let before = entry.rows();
         let same_words = before.len() == passages.len()
             && before.clone().zip(passages).all(|(row, words)| self.lexical.equals(row, words));
         let rows = if same_words {
@@ -184,18 +192,18 @@ impl View {
             self.set_vector(row, stored.vectors.get(passage).and_then(Option::as_deref));
         }
         let has_vector = |row: &u32| self.rows[*row as usize].place != NONE;
-        let vectors = count(rows.clone().filter(has_vector).count());
-        let owed = count(stored.owed.iter().filter(|owed| **owed).count());
-        self.owed = self.owed - u32::from(owed_before > 0) + u32::from(owed > 0);
-        let entry = self.entries.get_mut(slot);
-        (entry.first_row, entry.rows) = (rows.start, count(rows.len()));
-        (entry.vectors, entry.owed) = (vectors, owed);
-        entry.words = passages.iter().map(|words| words.spoken).sum();
+        let counted = Rows {
+            first: rows.start,
+            len: count(rows.len()),
+            vectors: count(rows.filter(has_vector).count()),
+            owed: count(stored.owed.iter().filter(|owed| **owed).count()),
+            words: passages.iter().map(|words| words.spoken).sum(),
+        };
+        self.entries.set_rows(slot, counted);
     }
 
     fn delete(&mut self, key: &str) {
         if let Some(entry) = self.entries.remove(key) {
-            self.owed -= u32::from(entry.owed > 0);
             entry.rows().for_each(|row| self.kill(row));
         }
     }
@@ -209,7 +217,9 @@ impl View {
 
     /// A vector that cannot be compared with the others counts as none: it would be near to everything.
     fn set_vector(&mut self, row: u32, vector: Option<&[f32]>) {
-        if vector.is_some() && vector == self.vector(row) {
+        if let (Some(vector), Some(stored)) = (vector, self.vector(row))
+            && stored.iter().copied().eq(vector.iter().map(|value| f16::from_f32(*value)))
+        {
             return;
         }
         let place = self.rows[row as usize].place;
@@ -224,10 +234,13 @@ impl View {
     }
 
     /// How many entries of the scope have the term. Rows of one entry are neighbours.
-    fn having(&self, term: &str, scope: super::entries::Place) -> u32 {
-        let mut slots: Vec<u32> = self.lexical.rows_with(term).iter().filter_map(|row| self.slot(*row)).collect();
+    fn having(&self, term: &str, scope: Place) -> u32 {
+        if scope == [NONE; 4] && self.entries.widest() <= 1 {
+            return self.lexical.frequency(term);
+        }
+        let mut slots: Vec<u32> = self.lexical.rows_with(term).filter_map(|row| self.slot(row)).collect();
         slots.dedup();
-        count(slots.iter().filter(|slot| lies_in(&self.entries.get(**slot).facts, scope)).count())
+        count(slots.iter().filter(|slot| lies_in(self.entries.get(**slot).facts.place, scope)).count())
     }
 
     fn compact_rows(&mut self) {
@@ -244,8 +257,11 @@ impl View {
         self.dead = 0;
         self.lexical.compact(&renumbered);
         self.dense.renumber(&renumbered);
-        for entry in self.entries.iter_mut().filter(|entry| entry.rows > 0) {
-            entry.first_row = renumbered[entry.first_row as usize];
-        }
+        self.entries.renumber(&renumbered);
     }
+}
+
+/// A stored vector as it is handed out.
+pub(super) fn wide(vector: &[f16]) -> Vec<f32> {
+    vector.iter().map(|value| value.to_f32()).collect()
 }
