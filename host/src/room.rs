@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 /// Entries read in one go while an index is rebuilt.
 const CHUNK: usize = 1_000;
 /// After a write that left vectors owing, the model waits for so long for the next one: a burst has the processor to
-/// itself. But no longer than the second, so that under writes without end the vectors follow all the same.
-const BURST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// Owed entries, and texts, embedded together.
-const OWED: (usize, usize) = (512, 4_096);
+/// itself. But no longer than the second, and then for a few only: under writes without end vectors follow all the same.
+const BURST: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(2));
+/// Owed entries embedded together in a burst, and after it; and texts.
+const OWED: (usize, usize, usize) = (128, 512, 4_096);
 
 /// The rooms of all tenants that were asked for.
 pub(crate) struct Rooms {
@@ -199,17 +199,18 @@ impl Room {
         *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Returns when nobody has left vectors owing for a moment, or all the same after a while.
-    async fn calm(&self) {
+    /// Returns when nobody has left vectors owing for a moment, or all the same after a while; and how many to pay then.
+    async fn calm(&self) -> usize {
         let (moment, most) = BURST;
         let begun = Instant::now();
         while begun.elapsed() < most {
             let lent = *self.lent.lock().unwrap_or_else(PoisonError::into_inner);
             match lent.map(|lent| moment.saturating_sub(lent.elapsed())) {
-                None | Some(Duration::ZERO) => return,
+                None | Some(Duration::ZERO) => return OWED.1,
                 Some(rest) => tokio::time::sleep(rest).await,
             }
         }
+        OWED.0
     }
 
     /// Begins to pay what is owed, unless that is under way. Failures are told and tried again, more and more rarely,
@@ -222,8 +223,8 @@ impl Room {
         tokio::spawn(async move {
             let mut pause = Duration::from_millis(250);
             loop {
-                room.calm().await;
-                match room.pay_some(&store, &writer, &embedder).await {
+                let most = room.calm().await;
+                match room.pay_some(&store, &writer, &embedder, most).await {
                     Ok(true) => pause = Duration::from_millis(250),
                     Ok(false) => {
                         room.paying.store(false, Ordering::Release);
@@ -246,12 +247,12 @@ impl Room {
         });
     }
 
-    /// Whether there was something to pay.
-    async fn pay_some(&self, store: &Store, writer: &Writer, embedder: &Embedder) -> anyhow::Result<bool> {
-        let mut owed = store.snapshot()?.owed(self.tenant, OWED.0)?;
+    /// Pays for so many entries at most. Whether there was something to pay.
+    async fn pay_some(&self, store: &Store, writer: &Writer, embedder: &Embedder, most: usize) -> anyhow::Result<bool> {
+        let mut owed = store.snapshot()?.owed(self.tenant, most)?;
         let mut texts = 0;
         owed.retain(|debt| {
-            let fits = texts == 0 || texts + debt.texts.len() <= OWED.1;
+            let fits = texts == 0 || texts + debt.texts.len() <= OWED.2;
             texts += if fits { debt.texts.len() } else { 0 };
             fits
         });

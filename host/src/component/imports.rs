@@ -18,7 +18,12 @@ use std::time::Duration;
 use wasmtime::component::Resource;
 
 /// A batch of vectors, each of which may still be on its way.
-pub struct Vectors(pub(crate) Vec<Pending>);
+pub struct Vectors {
+    pending: Vec<Pending>,
+    /// Where the texts have not been given to the model yet: the lane that they take. Whoever leaves them owing never
+    /// does, so that the model does not work on what is put off.
+    unasked: Option<Lane>,
+}
 
 /// One consistent state of the store.
 pub struct Snapshot(crate::store::Snapshot);
@@ -52,13 +57,23 @@ impl Ctx {
     }
 
     /// The vectors at some places, as handles that outlive the borrow.
-    fn at(&self, vectors: &Resource<Vectors>, places: &[u32]) -> wasmtime::Result<Result<Vec<Pending>, Error>> {
-        let all = &self.table.get(vectors)?.0;
+    fn at(&mut self, vectors: &Resource<Vectors>, places: &[u32]) -> wasmtime::Result<Result<Vec<Pending>, Error>> {
+        self.ask(vectors)?;
+        let all = &self.table.get(vectors)?.pending;
         Ok(places.iter().map(|place| all.get(*place as usize).cloned().ok_or_else(|| no_such_place(*place))).collect())
     }
 
-    fn push(&mut self, vectors: Vec<Pending>) -> wasmtime::Result<Resource<Vectors>> {
-        Ok(self.table.push(Vectors(vectors))?)
+    /// Has the texts computed, unless that is under way.
+    fn ask(&mut self, vectors: &Resource<Vectors>) -> wasmtime::Result<()> {
+        let vectors = self.table.get_mut(vectors)?;
+        if let (Some(lane), Some(embedder)) = (vectors.unasked.take(), &self.capabilities.embedder) {
+            embedder.compute(&vectors.pending, Purpose::Document, lane);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, pending: Vec<Pending>) -> wasmtime::Result<Resource<Vectors>> {
+        Ok(self.table.push(Vectors { pending, unasked: None })?)
     }
 
     fn index(&self) -> Result<Arc<Index>, Error> {
@@ -172,16 +187,17 @@ impl embedding::Host for Ctx {
         if token_vectors {
             return Ok(Err(Error::Unavailable("token vectors come later".to_owned())));
         }
-        let few = purpose == Purpose::Query || texts.len() <= FEW;
-        let lane = if few { Lane::Interactive } else { Lane::Background };
-        match self.embedder() {
-            Ok(embedder) => {
-                let pending = embedder.embed(texts, purpose, lane);
-                self.pay();
-                Ok(Ok(self.push(pending)?))
-            }
-            Err(error) => Ok(Err(error)),
-        }
+        let lane = if texts.len() <= FEW { Lane::Interactive } else { Lane::Background };
+        let embedder = match self.embedder() {
+            Ok(embedder) => embedder,
+            Err(error) => return Ok(Err(error)),
+        };
+        let vectors = match purpose {
+            Purpose::Query => Vectors { pending: embedder.embed(texts, purpose, Lane::Interactive), unasked: None },
+            Purpose::Document => Vectors { pending: embedder.known(texts, purpose), unasked: Some(lane) },
+        };
+        self.pay();
+        Ok(Ok(self.table.push(vectors)?))
     }
 
     fn measure(&mut self, texts: Vec<String>, purpose: Purpose) -> Answer<Vec<TokenCount>> {
@@ -281,7 +297,12 @@ impl storage::Host for Ctx {
     ) -> Answer<Applied> {
         // Handles that outlive the borrow: nothing is left to clean up if the call is cancelled while it waits.
         let pending = match &vectors {
-            Some(vectors) => self.table.get(vectors)?.0.clone(),
+            Some(vectors) => {
+                if options.pending == PendingVectors::Wait {
+                    self.ask(vectors)?;
+                }
+                self.table.get(vectors)?.pending.clone()
+            }
             None => vec![],
         };
         let mut used = vec![false; pending.len()];

@@ -104,20 +104,28 @@ impl Embedder {
     /// room for all of them, all fail with [`EmbedError::Busy`].
     #[must_use]
     pub fn embed(&self, texts: Vec<String>, purpose: Purpose, lane: Lane) -> Vec<Pending> {
-        if texts.is_empty() {
-            return Vec::new();
-        }
-        let shared = &self.0.0;
-        let handles: Vec<Pending> = texts.into_iter().map(|text| shared.pending(text, purpose)).collect();
+        let handles = self.known(texts, purpose);
+        self.compute(&handles, purpose, lane);
+        handles
+    }
+
+    /// One handle a text, in order. Those that the cache knows have their vector; nothing is computed for the others
+    /// before [`Embedder::compute`] is called for them.
+    #[must_use]
+    pub fn known(&self, texts: Vec<String>, purpose: Purpose) -> Vec<Pending> {
+        texts.into_iter().map(|text| self.0.0.pending(text, purpose)).collect()
+    }
+
+    /// Has what [`Embedder::known`] did not know computed. To be called once for a handle.
+    pub fn compute(&self, handles: &[Pending], purpose: Purpose, lane: Lane) {
         let unknown: Vec<&Pending> = handles.iter().filter(|handle| handle.try_get().is_none()).collect();
         if !unknown.is_empty()
-            && let Err(error) = shared.enqueue(&unknown, purpose, lane)
+            && let Err(error) = self.0.0.enqueue(&unknown, purpose, lane)
         {
             for handle in unknown {
                 handle.slot().finish(Err(error.clone()));
             }
         }
-        handles
     }
 
     /// Leaves no vector in the cache.
