@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::known::{Extent, Known};
-use super::measure::{Figures, Kind, Pass};
+use super::measure::{Compared, Figures, Kind, Pass};
 use super::report::Report;
 use super::site::{self, Site};
 use super::{BenchArgs, facts, workload};
@@ -18,6 +18,8 @@ struct Of {
     workers: [(&'static str, usize); 2],
     /// One thread, runs of at most so many texts of one length.
     runs: [(&'static str, usize); 3],
+    /// The same with a vector for each token, and beside the last of the runs, in turn with it.
+    tokens: (&'static str, &'static str),
 }
 
 const PRECISIONS: [Of; 3] = [
@@ -25,24 +27,27 @@ const PRECISIONS: [Of; 3] = [
         precision: Precision::F32,
         workers: [("f32-1", 1), ("f32-2", 2)],
         runs: [("f32-1-run-1", 1), ("f32-1-run-8", 8), ("f32-1-run-32", 32)],
+        tokens: ("f32-1-tokens", "f32-1-tokens/f32-1-run-32"),
     },
     Of {
         precision: Precision::Bf16,
         workers: [("bf16-1", 1), ("bf16-2", 2)],
         runs: [("bf16-1-run-1", 1), ("bf16-1-run-8", 8), ("bf16-1-run-32", 32)],
+        tokens: ("bf16-1-tokens", "bf16-1-tokens/bf16-1-run-32"),
     },
     Of {
         precision: Precision::Int8,
         workers: [("int8-1", 1), ("int8-2", 2)],
         runs: [("int8-1-run-1", 1), ("int8-1-run-8", 8), ("int8-1-run-32", 32)],
+        tokens: ("int8-1-tokens", "int8-1-tokens/int8-1-run-32"),
     },
 ];
 const TOKENIZER: &str = "tokenizer";
 const USUALLY: u32 = 5;
 
 pub(super) fn cases() -> Vec<&'static str> {
-    let names = PRECISIONS.iter().flat_map(|of| of.workers.iter().chain(&of.runs)).map(|(name, _)| *name);
-    names.chain([TOKENIZER]).collect()
+    let named = |of: &'static Of| of.workers.iter().chain(&of.runs).map(|(name, _)| *name).chain([of.tokens.0]);
+    PRECISIONS.iter().flat_map(named).chain([TOKENIZER]).collect()
 }
 
 pub(super) fn run(site: &Site, report: &Report, args: &BenchArgs) -> anyhow::Result<()> {
@@ -61,7 +66,7 @@ pub(super) fn run(site: &Site, report: &Report, args: &BenchArgs) -> anyhow::Res
     report.columns()?;
     let repeats = args.repeats(USUALLY);
     for of in &PRECISIONS {
-        let names = of.workers.iter().chain(&of.runs).map(|(name, _)| *name);
+        let names = of.workers.iter().chain(&of.runs).map(|(name, _)| *name).chain([of.tokens.0]);
         if names.into_iter().any(|case| args.wants(case)) {
             one(site, report, args, of, &texts, &ids)?;
         }
@@ -124,7 +129,37 @@ fn one(
         };
         report.figures(&Figures::new(kind(report, case, 1), &warm(repeats, pass)?))?;
     }
+    if args.wants(of.tokens.0) {
+        with_tokens(report, of, &*model, &runs(ids, of.runs[2].1), repeats)?;
+    }
     Ok(())
+}
+
+/// Runs with a vector for each token, each followed by the same without.
+fn with_tokens(
+    report: &Report,
+    of: &Of,
+    model: &dyn Encoder,
+    runs: &[Vec<&[u32]>],
+    repeats: u32,
+) -> anyhow::Result<()> {
+    let n_texts = runs.iter().map(Vec::len).sum();
+    let pass = |encode: &dyn Fn(&[&[u32]]) -> anyhow::Result<()>| {
+        Pass::of(n_texts, || {
+            runs.iter().try_for_each(|run| encode(run))?;
+            Ok(vec![])
+        })
+    };
+    let with = |run: &[&[u32]]| Ok(model.encode_tokens(run).map(|_| ())?);
+    let without = |run: &[&[u32]]| Ok(model.encode(run).map(|_| ())?);
+    pass(&with)?;
+    let (mut ours, mut beside) = (vec![], vec![]);
+    for _ in 0..repeats {
+        ours.push(pass(&with)?);
+        beside.push(pass(&without)?);
+    }
+    report.figures(&Figures::new(kind(report, of.tokens.0, 1), &ours))?;
+    report.ratio(&Compared::new(report.bench, of.tokens.1, &ours, &beside))
 }
 
 fn kind<'a>(report: &Report, case: &'a str, threads: usize) -> Kind<'a> {

@@ -2,7 +2,7 @@
 //! file has it. Says which, and why.
 use std::collections::BTreeMap;
 
-use super::EmbedError;
+use super::{EmbedError, WithTokens};
 use super::packed::{Form, PackedGraph, Place};
 use super::tract::{Graph, parse};
 
@@ -40,6 +40,18 @@ impl Computation {
         match self {
             Self::Packed(graph) => graph.run(sequences),
             Self::Stock { graph, .. } => by_length(graph, sequences),
+        }
+    }
+}
+
+impl Computation {
+    /// As [`Computation::run`], with a vector for each token.
+    pub(super) fn run_tokens(&self, sequences: &[&[u32]]) -> Result<Vec<WithTokens>, EmbedError> {
+        match self {
+            Self::Packed(graph) => graph.run_tokens(sequences),
+            Self::Stock { .. } => {
+                Err(EmbedError::Run { reason: "vectors of tokens need a model that is recognised".to_owned() })
+            }
         }
     }
 }

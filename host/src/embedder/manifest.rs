@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::compute::Computation;
 use super::packed::{Form, Place};
 use super::tokens::TextSplitter;
-use super::{Cpu, EmbedError, Encoder, ModelInfo, Precision, Purpose, Tokens};
+use super::{Cpu, EmbedError, Encoder, ModelInfo, Precision, Purpose, Tokens, WithTokens};
 
 /// The model of the binary.
 pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
@@ -332,6 +332,10 @@ impl Encoder for ModelEncoder {
 
     fn encode(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError> {
         self.graph()?.run(sequences)
+    }
+
+    fn encode_tokens(&self, sequences: &[&[u32]]) -> Result<Vec<WithTokens>, EmbedError> {
+        self.graph()?.run_tokens(sequences)
     }
 }
 

@@ -35,6 +35,19 @@ pub trait Encoder: Send + Sync {
     /// One run: a unit vector for each sequence, in order. No sequence is empty; the vector of a sequence does not depend
     /// on the others.
     fn encode(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// The same run, with a unit vector for each token of a sequence as well. Not every model gives them.
+    fn encode_tokens(&self, _sequences: &[&[u32]]) -> Result<Vec<WithTokens>, EmbedError> {
+        Err(EmbedError::Run { reason: "it gives no vectors of tokens".to_owned() })
+    }
+}
+
+/// What a run makes of a sequence, when its tokens are asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WithTokens {
+    pub vector: Vec<f32>,
+    /// One a token, marks included.
+    pub tokens: Vec<Vec<f32>>,
 }
 
 /// A text as the model reads it.

@@ -25,7 +25,7 @@ pub use kernels::Cpu;
 use kernels::PANEL;
 use ops::{Embed, Packed, Pool};
 
-use super::{EmbedError, Pooling, unit};
+use super::{EmbedError, Pooling, WithTokens, unit};
 
 /// What linear layers compute in. The rest is computed in 32-bit floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -152,10 +152,33 @@ impl PackedGraph {
 
     /// One run; no sequence is empty.
     pub(super) fn run(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let refused = |cause: TractError| EmbedError::Run { reason: format!("{cause:#}") };
         if sequences.is_empty() {
             return Ok(Vec::new());
         }
+        let outputs = self.outputs(sequences)?;
+        let pooled = outputs[0].try_as_plain_ram().and_then(|pooled| pooled.as_slice::<f32>()).map_err(refused)?;
+        pooled.chunks_exact(self.width).map(directed).collect()
+    }
+
+    /// One run, with a unit vector for each token as well.
+    pub(super) fn run_tokens(&self, sequences: &[&[u32]]) -> Result<Vec<WithTokens>, EmbedError> {
+        if sequences.is_empty() {
+            return Ok(Vec::new());
+        }
+        let outputs = self.outputs(sequences)?;
+        let pooled = outputs[0].try_as_plain_ram().and_then(|pooled| pooled.as_slice::<f32>()).map_err(refused)?;
+        let states = outputs[1].try_as_plain_ram().and_then(|states| states.as_slice::<f32>()).map_err(refused)?;
+        let mut states = states.chunks_exact(self.width);
+        let texts = sequences.iter().zip(pooled.chunks_exact(self.width)).map(|(sequence, pooled)| {
+            let tokens: Result<Vec<Vec<f32>>, EmbedError> =
+                states.by_ref().take(sequence.len()).map(directed).collect();
+            Ok(WithTokens { vector: directed(pooled)?, tokens: tokens? })
+        });
+        texts.collect()
+    }
+
+    /// A row for each sequence, pooled, and one for each token.
+    fn outputs(&self, sequences: &[&[u32]]) -> Result<TVec<TValue>, EmbedError> {
         let (mut ids, mut positions, mut offsets) = (Vec::new(), Vec::new(), vec![0_i64]);
         for sequence in sequences {
             if sequence.len() > self.max_tokens {
@@ -170,16 +193,20 @@ impl PackedGraph {
             .iter()
             .map(|input| Ok(Tensor::from_shape(&[input.len()], input)?.into()))
             .collect();
-        let outputs = inputs.and_then(|inputs| self.plan.run(inputs)).map_err(refused)?;
-        let vectors = outputs[0].try_as_plain_ram().and_then(|vectors| vectors.as_slice::<f32>()).map_err(refused)?;
-        let vectors = vectors.chunks_exact(self.width).map(|vector| {
-            unit(vector.to_vec()).ok_or_else(|| EmbedError::Run { reason: "the vector has no direction".to_owned() })
-        });
-        vectors.collect()
+        inputs.and_then(|inputs| self.plan.run(inputs)).map_err(refused)
     }
 }
 
-/// The encoder wired of packed operators, from ids, positions and offsets to one vector a text.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+fn refused(cause: TractError) -> EmbedError {
+    EmbedError::Run { reason: format!("{cause:#}") }
+}
+
+fn directed(row: &[f32]) -> Result<Vec<f32>, EmbedError> {
+    unit(row.to_vec()).ok_or_else(|| EmbedError::Run { reason: "the vector has no direction".to_owned() })
+}
+
+/// The encoder wired of packed operators, from ids, positions and offsets to one vector a text and one a token.
 fn plan(blocks: Blocks, form: &Form) -> TractResult<Arc<TypedSimplePlan>> {
     let Blocks { cpu, width, words, positions: places, norm, layers } = blocks;
     let mut wiring = Wiring { model: TypedModel::default(), n_nodes: 0 };
@@ -192,7 +219,7 @@ fn plan(blocks: Blocks, form: &Form) -> TractResult<Arc<TypedSimplePlan>> {
         x = wiring.add(layer, &[x, offsets])?;
     }
     let pooled = wiring.add(Pool { pooling: form.pooling, width }, &[x, offsets])?;
-    wiring.model.select_output_outlets(&[pooled])?;
+    wiring.model.select_output_outlets(&[pooled, x])?;
     wiring.model.into_runnable()
 }
 

@@ -167,6 +167,19 @@ fn a_vector_is_the_same_in_any_company() {
     }
 }
 
+#[test]
+fn tokens_have_vectors_too() {
+    let form = form(Pooling::Cls, 20, Precision::F32, Cpu::detect());
+    let graph = PackedGraph::new(&tiny::encoder(PLAIN), &form, None).unwrap();
+    let sequences: [&[u32]; 3] = [&[1], &[5, 6, 7, 39, 0], &[3; 20]];
+    let found = graph.run_tokens(&sequences).unwrap();
+    assert_eq!(found.iter().map(|text| text.tokens.len()).collect::<Vec<_>>(), [1, 5, 20]);
+    let vectors: Vec<&Vec<f32>> = found.iter().map(|text| &text.vector).collect();
+    assert_eq!(vectors, graph.run(&sequences).unwrap().iter().collect::<Vec<_>>());
+    // The first token stands for all here.
+    assert!(found.iter().all(|text| text.tokens[0] == text.vector));
+}
+
 fn place(folder: &tempfile::TempDir, fingerprint: &str) -> Place {
     Place { folder: folder.path().to_owned(), fingerprint: fingerprint.to_owned() }
 }
