@@ -4,6 +4,9 @@
   for n in 1000 10000 100000; do cairn bench index --vectors FILE.npy --queries FILE.npy --size $n --json; done > figures.jsonl
   tests/plot.py figures.jsonl tests/data/index.svg        (needs matplotlib)
 
+The drawing in the repository is of tests/data/index-figures.jsonl: real embeddings of short sentences, and beyond 27,928
+of them such with noise.
+
 Every point is a figure of the file; a case that was not measured at a size has no point there."""
 import json
 import sys
@@ -11,6 +14,7 @@ import sys
 import matplotlib
 
 matplotlib.use("svg")
+matplotlib.rcParams["svg.fonttype"] = "none"  # words stay words, which is small
 matplotlib.rcParams["svg.hashsalt"] = "cairn"  # the same figures give the same file
 import matplotlib.pyplot as plt
 

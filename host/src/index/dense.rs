@@ -235,7 +235,7 @@ impl Dense {
 
     fn nearest_of_newest(&self, query: &Coded, effort: usize, admitted: impl Fn(u32) -> bool) -> Vec<u32> {
         // Estimates that are not negative ascend as their bits do.
-        let mut best: BinaryHeap<Reverse<(u32, u32)>> = BinaryHeap::with_capacity(effort + 1);
+        let mut best: BinaryHeap<Reverse<(u32, u32)>> = BinaryHeap::with_capacity(effort.min(self.rows.len()) + 1);
         let (mut inside, mut sums) = (Vec::with_capacity(PIECE), Vec::with_capacity(PIECE));
         for (piece, rows) in self.pieces.iter().zip(self.rows.chunks(PIECE)) {
             let places = (0..count(rows.len())).filter(|at| admitted(rows[*at as usize]));

@@ -89,7 +89,7 @@ fn promising(view: &View, limit: usize, slots: &Set, vector: &[f32]) -> impl Ite
     // Those that were not ruled out by what was known when they were looked at.
     let mut open: Vec<(f32, f32, u32)> = Vec::new();
     // The limit-th best of the lower bounds: what cannot reach it is not among the best.
-    let mut best: BinaryHeap<Reverse<Score>> = BinaryHeap::with_capacity(limit + 1);
+    let mut best: BinaryHeap<Reverse<Score>> = BinaryHeap::with_capacity(limit.min(slots.len()) + 1);
     let (mut reached, mut least) = (f32::NEG_INFINITY, f32::INFINITY);
     let mut consider = |slot: u32, low: f32, high: f32| {
         if high < reached && low > least {
