@@ -4,13 +4,16 @@ mod agentmem;
 mod embed;
 mod search;
 mod start;
+mod store;
 
 mod facts;
 mod known;
 mod machine;
 mod measure;
 mod report;
+mod rows;
 mod site;
+mod slow;
 mod workload;
 
 use std::path::PathBuf;
@@ -79,7 +82,7 @@ struct Bench {
     run: fn(&Site, &Report, &BenchArgs) -> anyhow::Result<()>,
 }
 
-static BENCHES: [Bench; 4] = [
+static BENCHES: [Bench; 5] = [
     Bench {
         name: "agentmem",
         measures: "the workloads of AgentMem's own benchmarks and of real memories: each add durable and indexed",
@@ -103,6 +106,12 @@ static BENCHES: [Bench; 4] = [
         measures: "commands as fresh processes on a store, from exec to exit, and where the time goes",
         cases: start::cases,
         run: start::run,
+    },
+    Bench {
+        name: "store",
+        measures: "memories with their vectors committed, read and compacted, without model, component and indexes",
+        cases: store::cases,
+        run: store::run,
     },
 ];
 
@@ -149,7 +158,7 @@ mod tests {
     #[test]
     fn unknown_names_are_told_with_those_there_are() {
         let error = run("speed", arguments(&[])).unwrap_err();
-        assert_eq!(error.to_string(), r#"no bench "speed"; there are agentmem, embed, search, start"#);
+        assert_eq!(error.to_string(), r#"no bench "speed"; there are agentmem, embed, search, start, store"#);
         let error = run("start", arguments(&["get", "put"])).unwrap_err();
         assert_eq!(error.to_string(), r#"no case "put"; there are add, search, get, stats, version"#);
     }
