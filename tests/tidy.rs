@@ -20,7 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("writer", &["contract", "entry", "store"]),
     ("room", &["contract", "embedder", "entry", "index", "store", "writer"]),
     ("component", &["contract", "embedder", "entry", "index", "room", "store", "system", "writer"]),
-    ("engine", &["component", "contract", "embedder", "entry", "index"]),
+    // Of the store what the administrative verbs answer.
+    ("engine", &["component", "contract", "embedder", "entry", "index", "store"]),
     ("wire", &["contract", "times"]),
     ("config", &["contract", "open"]),
     ("transfer", &["contract", "engine", "times"]),
@@ -35,7 +36,7 @@ const DOORS: &[&str] = &["cli"];
 const HOMES: &[(&str, &[&str])] = &[
     ("wasmtime", &["component/", "contract.rs"]),
     // In `store/mod.rs` the word is the module's name.
-    ("redb", &["store/redb.rs", "store/mod.rs"]),
+    ("redb", &["store/redb/", "store/mod.rs"]),
     ("tract_onnx", &["embedder/tract.rs", "embedder/packed/"]),
     ("tokenizers", &["embedder/tokens.rs"]),
     ("hnsw_rs", &["index/graph.rs"]),
@@ -75,7 +76,6 @@ const LONG: &[(&str, usize)] = &[
     ("guest/src/fakes.rs", 700),
     ("host/src/embedder/packed/recognise.rs", 640),
     ("host/src/index/tests.rs", 700),
-    ("host/src/store/mod.rs", 820),
     ("host/src/transfer/line.rs", 750),
 ];
 
@@ -333,7 +333,7 @@ fn every_file_belongs_to_a_target() {
 #[test]
 fn each_rule_can_be_broken() {
     let arrow = |path: &str, text: &str| wrong_arrows(path, text).len();
-    assert_eq!(arrow("host/src/store/redb.rs", "use crate::index::Index;"), 1);
+    assert_eq!(arrow("host/src/store/redb/mod.rs", "use crate::index::Index;"), 1);
     assert_eq!(arrow("host/src/index/mod.rs", "use crate::{contract::index, store::{Store, entry}, entry::Seq};"), 1);
     assert_eq!(arrow("host/src/cli/add.rs", "fn f() { crate::embedder::resolve() }"), 1);
     assert_eq!(arrow("host/src/bench/mod.rs", "use crate::cli::Session;"), 1);

@@ -13,7 +13,10 @@ use crate::contract::types::{Content, Error, Memory, Scope};
 use crate::embedder::{Embedder, Lane, Metrics};
 use crate::entry::Seq;
 use crate::index::Index;
+use crate::store::StoreError;
+pub use crate::store::{Backup, Compacted};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The answer of a verb.
@@ -188,6 +191,19 @@ impl Engine {
         Ok(counts.into_iter().map(&mut take).collect())
     }
 
+    /// Writes the store's file anew, without gaps and without a byte of what was erased. Calls go on meanwhile.
+    pub async fn compact(&self) -> Result<Compacted> {
+        let records = self.instances.capabilities().records.clone();
+        Ok(blocking(move || records.compact()).await??)
+    }
+
+    /// Writes this moment of the store as a store of its own into a directory that is empty or not there, and checks it.
+    /// Calls go on meanwhile.
+    pub async fn backup(&self, directory: PathBuf) -> Result<Backup> {
+        let records = self.instances.capabilities().records.clone();
+        Ok(blocking(move || records.backup(&directory)).await??)
+    }
+
     /// Looks for damage and answers what was found, each a sentence; nothing: the store is whole.
     ///
     /// `deep` also reads every page of the file and compares its checksum, makes the indexes anew, once from the entries and once from the changelog, and compares them with those
@@ -211,18 +227,22 @@ impl Engine {
         };
         found.extend(self.index()?.compare(&fresh).into_iter().map(name("the indexes in use differ from the store")));
         let dimensions = self.model().map_or(0, |model| model.dimensions as usize);
-        let replayed = self.replayed(dimensions, head)?;
-        found.extend(replayed.compare(&fresh).into_iter().map(name("the changelog differs from the entries")));
+        if let Some(replayed) = self.replayed(dimensions, head)? {
+            found.extend(replayed.compare(&fresh).into_iter().map(name("the changelog differs from the entries")));
+        }
         self.compare_records(&mut found).await?;
         Ok(found)
     }
 
-    /// The indexes as the changelog alone makes them.
-    fn replayed(&self, dimensions: usize, head: Seq) -> Result<Index> {
+    /// The indexes as the changelog alone makes them; none if it does not reach back to the first commit.
+    fn replayed(&self, dimensions: usize, head: Seq) -> Result<Option<Index>> {
         let snapshot = self.instances.capabilities().records.long_snapshot()?;
         let index = Index::new(dimensions);
         while index.absorbed() < head {
-            let changes = snapshot.changes(self.instances.room().tenant, index.absorbed(), 1_000)?;
+            let changes = match snapshot.changes(self.instances.room().tenant, index.absorbed(), 1_000) {
+                Err(StoreError::Cut { .. }) => return Ok(None),
+                changes => changes?,
+            };
             if changes.is_empty() {
                 break;
             }
@@ -230,7 +250,7 @@ impl Engine {
                 index.absorb(seq, changes);
             }
         }
-        Ok(index)
+        Ok(Some(index))
     }
 
     /// Every memory that is not deleted has an entry with its text, and there is no entry beside.
@@ -248,8 +268,11 @@ impl Engine {
         let mut entries: std::collections::BTreeMap<String, String> = entries.into_iter().collect();
         let mut request = ListRequest { limit: 1_000, ..ListRequest::new(Scope::default()) };
         request.view.including = Including::OUTDATED | Including::EXPIRED;
+        let counts = self.stats(Scope::default()).await?;
+        let mut listed = 0;
         loop {
             let page = self.list(request.clone()).await?;
+            listed += page.memories.len() as u64;
             for memory in page.memories {
                 let first = memory.content.text.split_whitespace().next().unwrap_or_default().to_owned();
                 match entries.remove(&memory.id) {
@@ -265,6 +288,10 @@ impl Engine {
                 None => break,
             }
         }
+        let counted = [counts.live, counts.outdated, counts.expired].into_iter().map(u64::from).sum::<u64>();
+        if counted != listed {
+            found.push(format!("{counted} memories are counted and {listed} are listed"));
+        }
         found.extend(entries.into_keys().map(|key| format!("the index entry {key} belongs to no memory")));
         Ok(())
     }
@@ -275,6 +302,11 @@ impl Engine {
         // A panic of the writer has been told by the writer.
         let _ = tokio::task::spawn_blocking(move || writer.close()).await;
     }
+}
+
+/// Long work on a thread that may wait.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
 }
 
 fn words(entry: &Entry) -> String {

@@ -97,23 +97,58 @@ fn damage_is_told_or_does_not_matter() {
     check_sound(&home);
 }
 
+/// The command as somebody else would run it; none where this cannot be done.
+#[cfg(unix)]
+fn as_nobody(home: &Home, arguments: &[&str]) -> Option<Answer> {
+    let own = home.command(arguments);
+    let mut command = Command::new("setpriv");
+    isolate(&mut command, home.path());
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
+    command.arg(own.get_program()).args(own.get_args());
+    let may_run = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+    let mut probe = Command::new("setpriv");
+    probe
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"])
+        .arg(own.get_program())
+        .arg("--version");
+    may_run(&mut probe).then(|| finish(command, b""))
+}
+
 #[test]
 #[cfg(unix)]
-fn a_read_only_directory_is_told() {
+fn a_store_without_permission_is_told_and_left_alone() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::new();
-    filled(&home);
+    let listed = filled(&home);
     let permit = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    for name in ["cairn.redb", "cairn.lock"] {
-        permit(&home.path().join(name), 0o400);
-    }
-    permit(home.path(), 0o500);
-    if fs::write(home.path().join("probe"), "").is_ok() {
-        println!("skipped: whoever runs this may write everywhere");
-    } else {
-        check_told(&home.cairn(&["add", "x", "--deferred"]), "is read-only");
+    for (directory, file) in [(0o700, 0o600), (0o755, 0o644), (0o777, 0o644)] {
+        permit(home.path(), directory);
+        for name in ["cairn.redb", "cairn.lock"] {
+            permit(&home.path().join(name), file);
+        }
+        for verb in [&["list"][..], &["add", "x", "--deferred"], &["backup", "/nowhere/at/all"]] {
+            let Some(answer) = as_nobody(&home, verb) else {
+                println!("skipped: nobody else can be who runs this");
+                return;
+            };
+            check_told(&answer, "no permission to ");
+            assert!(answer.err.contains("hint: "), "{}", answer.err);
+        }
     }
     permit(home.path(), 0o700);
+    assert_eq!(home.does(&["list", "--limit", "500", "--jsonl"]), listed);
+}
+
+#[test]
+fn a_directory_that_is_a_file_is_told() {
+    let home = Home::new();
+    let file = home.path().join("file");
+    fs::write(&file, "precious").unwrap();
+    let path = file.to_str().unwrap();
+    check_told(&home.cairn(&["--data", path, "list"]), "file is not a directory");
+    filled(&home);
+    check_told(&home.cairn(&["backup", path]), "file is not a directory");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 }
 
 /// One long text a line, so that a small disk fills within a few hundred lines.

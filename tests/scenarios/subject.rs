@@ -153,7 +153,7 @@ pub(super) mod through_component {
         fn now(&self) -> i64 {
             self.0.lock().unwrap().now()
         }
-        fn reserve(&self, count: u32) -> cairn::contract::system::Stamp {
+        fn reserve(&self, count: u32, _after: i64) -> cairn::contract::system::Stamp {
             let stamp = self.0.lock().unwrap().reserve(count);
             cairn::contract::system::Stamp { at: stamp.at, first: stamp.first }
         }

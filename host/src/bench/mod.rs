@@ -6,6 +6,7 @@ mod embed;
 mod index;
 mod search;
 mod start;
+mod store;
 
 mod facts;
 mod known;
@@ -13,7 +14,9 @@ mod machine;
 mod measure;
 mod npy;
 mod report;
+mod rows;
 mod site;
+mod slow;
 mod workload;
 
 use std::path::PathBuf;
@@ -85,7 +88,7 @@ struct Bench {
     run: fn(&Site, &Report, &BenchArgs) -> anyhow::Result<()>,
 }
 
-static BENCHES: [Bench; 6] = [
+static BENCHES: &[Bench] = &[
     Bench {
         name: "agentmem",
         measures: "the workloads of AgentMem's own benchmarks and of real memories: each add durable and indexed",
@@ -121,6 +124,12 @@ static BENCHES: [Bench; 6] = [
         measures: "commands as fresh processes on a store, from exec to exit, and where the time goes",
         cases: start::cases,
         run: start::run,
+    },
+    Bench {
+        name: "store",
+        measures: "memories with their vectors committed, read and compacted, without model, component and indexes",
+        cases: store::cases,
+        run: store::run,
     },
 ];
 
@@ -165,7 +174,7 @@ mod tests {
     #[test]
     fn unknown_names_are_told_with_those_there_are() {
         let error = run("speed", arguments(&[])).unwrap_err();
-        let expected = r#"no bench "speed"; there are agentmem, bursts, embed, index, search, start"#;
+        let expected = r#"no bench "speed"; there are agentmem, bursts, embed, index, search, start, store"#;
         assert_eq!(error.to_string(), expected);
         let error = run("start", arguments(&["get", "put"])).unwrap_err();
         assert_eq!(error.to_string(), r#"no case "put"; there are add, search, get, stats, version"#);

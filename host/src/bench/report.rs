@@ -152,6 +152,21 @@ impl Report {
         say(&format!("  {case}: {part:<28} {median:>9.2} ms ({min:.2}–{max:.2})"))
     }
 
+    /// What something weighs.
+    pub(super) fn bytes(&self, case: &str, what: &str, bytes: f64) -> anyhow::Result<()> {
+        #[derive(Serialize)]
+        struct Weight<'a> {
+            bench: &'a str,
+            case: &'a str,
+            what: &'a str,
+            bytes: f64,
+        }
+        if self.json {
+            return line(&Weight { bench: self.bench, case, what, bytes });
+        }
+        say(&format!("  {case}: {what:<28} {bytes:>9.0} bytes"))
+    }
+
     /// A case without figures, and why.
     pub(super) fn left_out(&self, case: &str, reason: &str) -> anyhow::Result<()> {
         #[derive(Serialize)]

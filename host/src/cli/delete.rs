@@ -11,6 +11,7 @@ use super::session::{Access, Session};
 use crate::contract::memory::{Deletion, Erasure, Matched, Selection};
 use crate::contract::types::Error;
 use crate::engine::Engine;
+use crate::wire::ErrorObject;
 
 pub(crate) const DELETE_EXAMPLES: &str = "\
 Examples:
@@ -71,18 +72,29 @@ pub(crate) struct ForgetArguments {
 }
 
 pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Result<Exit, Failure> {
-    let exit = remove(&arguments.memories, Erasure::Erase, session).await?;
-    if exit == Exit::Done {
-        note("note: text, metadata, vectors and every version are gone for good, from the files within one hour");
-    }
-    Ok(exit)
+    remove(&arguments.memories, Erasure::Erase, session).await
 }
 
 async fn remove(memories: &Several, erasure: Erasure, session: &Session) -> Result<Exit, Failure> {
     let targets = memories.targets(&session.scope())?;
     let items = targets.into_iter().map(|target| Deletion { target, expect_version: None }).collect();
     let outcomes = session
-        .with_engine(Access::Write, async |engine| Ok(engine.delete(items, erasure, write_options(false)).await?))
+        .with_engine(Access::Write, async |engine| {
+            let outcomes = engine.delete(items, erasure, write_options(false)).await?;
+            if erasure == Erasure::Erase && outcomes.iter().any(Result::is_ok) {
+                // Nobody may be there to do it within the hour.
+                match engine.compact().await {
+                    Ok(_) => {
+                        note("note: text, metadata, vectors and every version are gone for good, from the files too")
+                    }
+                    Err(error) => note(&format!(
+                        "note: gone for good, but the files keep bytes of it until `cairn compact` succeeds: {}",
+                        ErrorObject::from(&error).sentence()
+                    )),
+                }
+            }
+            Ok(outcomes)
+        })
         .await?;
     show(&outcomes, |place| memories.key(place), session)
 }

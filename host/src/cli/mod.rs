@@ -2,6 +2,7 @@
 //! engine's; how it is asked and shown is in the files below, one verb or noun each.
 mod add;
 mod arguments;
+mod backup;
 mod bench;
 mod change;
 mod component;
@@ -111,6 +112,12 @@ enum Verb {
     /// Looks for damage
     #[command(after_help = store::DOCTOR_EXAMPLES)]
     Doctor(store::DoctorArguments),
+    /// Writes the store's file anew, without gaps
+    #[command(after_help = backup::COMPACT_EXAMPLES)]
+    Compact,
+    /// Copies the store as it is now to another directory, and checks the copy
+    #[command(after_help = backup::BACKUP_EXAMPLES)]
+    Backup(backup::BackupArguments),
     /// Shows each setting and where it comes from
     #[command(after_help = settings::EXAMPLES)]
     Config,
@@ -154,6 +161,8 @@ impl Verb {
             Self::Stats => "stats",
             Self::Flush(_) => "flush",
             Self::Doctor(_) => "doctor",
+            Self::Compact => "compact",
+            Self::Backup(_) => "backup",
             Self::Config => "config",
             Self::Model(_) => "model",
             Self::Embed(_) => "embed",
@@ -231,6 +240,8 @@ async fn perform(verb: Verb, session: &Session) -> Result<Exit, Failure> {
         Verb::Stats => store::stats(session).await,
         Verb::Flush(arguments) => store::flush(&arguments, session).await,
         Verb::Doctor(arguments) => store::doctor(&arguments, session).await,
+        Verb::Compact => backup::compact(session).await,
+        Verb::Backup(arguments) => backup::backup(&arguments, session).await,
         Verb::Config => settings::run(session),
         Verb::Model(verb) => model::run(&verb, session),
         Verb::Embed(arguments) => model::embed(&arguments, session).await,
@@ -318,6 +329,7 @@ mod tests {
             "cairn delete --matching --filter {} --dry-run",
             "cairn history --key k",
             "cairn restore id --version 3",
+            "cairn backup somewhere/else",
             "cairn model info",
             "cairn warm --from-store",
             "cairn warm -",

@@ -68,7 +68,7 @@ fn figures(statistics: &Statistics, whole: bool) -> Vec<(&'static str, String)> 
     figures
 }
 
-fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
     let count = count as f64;
     match count {

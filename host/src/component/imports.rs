@@ -103,7 +103,10 @@ impl system::Host for Ctx {
 
     fn reserve(&mut self, count: u32) -> wasmtime::Result<Stamp> {
         wasmtime::ensure!(count <= 1_000, "more than 1,000 numbers reserved");
-        Ok(self.capabilities.system.reserve(count))
+        let records = &self.capabilities.records;
+        let stamp = self.capabilities.system.reserve(count, records.clock());
+        records.pass(stamp.at);
+        Ok(stamp)
     }
 
     fn random(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {

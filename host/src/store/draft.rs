@@ -1,28 +1,28 @@
 //! One commit in the making: batches are checked and applied one after the other in memory, each seeing those before
 //! it, and the whole is written in the order of tables and keys. A refused batch leaves nothing behind. Never decides
 //! when to commit.
+use super::copy::owe_erasure;
 use super::entry::{self, Kind};
+use super::error::damaged;
 use super::redb::Writing;
-use super::{Store, StoreError, Tenant, guest_table, head_key, load_entry, row, table};
+use super::rows::{entry_row, guest_table, head_key, row, table};
+use super::snapshot::load_entry;
+use super::{CLOCK, Store, StoreError, Tenant};
 use crate::contract::index::Entry;
-use crate::contract::storage::{Operation, Precondition};
+use crate::contract::storage::Operation;
 use crate::entry::{Change, Seq, StoredEntry};
 use crate::writer::{Batch, BatchVector, Paid};
 use std::collections::{BTreeMap, BTreeSet};
 
-const KEY_BYTES: usize = 2 << 10;
-const VALUE_BYTES: usize = 2 << 20;
-const BATCH_BYTES: usize = 64 << 20;
-const OPERATIONS: usize = 16_384;
 const TABLES: usize = 16;
-const ENTRY_KEY_BYTES: usize = 64;
-const PASSAGES: usize = 4096;
-const ATTRIBUTES: usize = 1152;
-/// What an operation takes beside its bytes.
-const OPERATION_BYTES: usize = 32;
 /// `order` is the commit's position followed by the place in the commit in so many bits. A commit has far fewer new
 /// entries, because its size is bounded and each operation counts.
 const ORDER_BITS: u32 = 20;
+
+/// Commits of a tenant that its changelog keeps at least, and how many are cut off in one go. A view that is further
+/// behind is made anew from the entries.
+const KEPT: u64 = if cfg!(test) { 48 } else { 65_536 };
+const CUT: u64 = if cfg!(test) { 16 } else { 1_024 };
 
 /// What a commit did to one tenant.
 pub(crate) struct Committed {
@@ -46,6 +46,8 @@ pub(crate) struct Draft<'d, 't> {
     tables: BTreeSet<String>,
     group: Layer,
     tenants: BTreeMap<Tenant, Touched>,
+    /// Something was removed or replaced that shall leave no byte behind.
+    erases: bool,
 }
 
 /// What was written so far, over what lies below.
@@ -83,10 +85,10 @@ struct Touched {
 impl<'d, 't> Draft<'d, 't> {
     pub(super) fn new(store: &'d Store, writing: &'d mut Writing<'t>) -> Draft<'d, 't> {
         let tables = writing.existing().iter().filter(|name| name.starts_with(table::GUEST)).cloned().collect();
-        Draft { store, writing, tables, group: Layer::default(), tenants: BTreeMap::new() }
+        Draft { store, writing, tables, group: Layer::default(), tenants: BTreeMap::new(), erases: false }
     }
 
-    /// Applies a batch that [`check`] has let through, or nothing of it.
+    /// Applies a batch that [`super::limits::check`] has let through, or nothing of it.
     pub(crate) fn apply(&mut self, batch: Batch) -> Result<Outcome, StoreError> {
         let tenant = batch.tenant;
         let mut failed = vec![];
@@ -108,6 +110,7 @@ impl<'d, 't> Draft<'d, 't> {
             self.operate(&mut layer, tenant, place, operation, &batch.vectors)?;
         }
         self.merge(tenant, layer)?;
+        self.erases |= batch.scrub;
         self.committed(tenant)
     }
 
@@ -140,16 +143,17 @@ impl<'d, 't> Draft<'d, 't> {
 
     /// Writes all of it. None if there is nothing to commit.
     pub(super) fn finish(self) -> Result<Option<Vec<Committed>>, StoreError> {
-        let Draft { writing, group, tenants, .. } = self;
+        let Draft { store, writing, group, tenants, erases, .. } = self;
         let Layer { rows, mut entries, sequence, .. } = group;
         if tenants.values().all(|touched| !touched.is_changed) {
             return Ok(None);
         }
-        for ((table, key), value) in &rows {
-            match value {
-                Some(value) => writing.put(table, key, value)?,
-                None => writing.remove(table, key)?,
-            }
+        let mut by_table: BTreeMap<String, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
+        for ((table, key), value) in rows {
+            by_table.entry(table).or_default().push((key, value));
+        }
+        for (table, rows) in by_table {
+            writing.write_ascending(&table, rows)?;
         }
         write_rows(writing, &entries, table::ENTRY, |staged| Some(entry::encode_entry(&staged.stored)))?;
         write_rows(writing, &entries, table::VECTOR, |staged| entry::encode_vectors(&staged.stored))?;
@@ -179,10 +183,18 @@ impl<'d, 't> Draft<'d, 't> {
                     Change::Delete(key) => (Kind::Delete, key.as_str()),
                 })
                 .collect();
-            writing.put(table::CHANGE, &row(*tenant, &seq.0.to_be_bytes()), &entry::encode_changes(&keys))?;
+            let change = (row(*tenant, &seq.0.to_be_bytes()), Some(entry::encode_changes(&keys)));
+            writing.write_ascending(table::CHANGE, [change])?;
         }
         for Committed { tenant, seq, .. } in &committed {
+            for old in cut(*seq) {
+                writing.remove(table::CHANGE, &row(*tenant, &old.to_be_bytes()))?;
+            }
             writing.put(table::META, &head_key(*tenant), &seq.0.to_be_bytes())?;
+        }
+        writing.put(table::META, CLOCK, &store.clock().to_be_bytes())?;
+        if erases {
+            owe_erasure(writing)?;
         }
         Ok(Some(committed))
     }
@@ -335,11 +347,11 @@ impl<'d, 't> Draft<'d, 't> {
         if let Some(slot) = layer.entries.get(&at).or_else(|| self.group.entries.get(&at)) {
             return Ok((slot.existed, slot.now.as_ref().map(|staged| staged.stored.order)));
         }
-        let Some(bytes) = self.writing.get(table::ENTRY, &row(tenant, key.as_bytes()))? else {
+        let Some(bytes) = self.writing.get(table::ENTRY, &entry_row(tenant, key))? else {
             return Ok((false, None));
         };
         let order = entry::decode_order(&bytes);
-        let order = order.map_err(|error| super::damaged(self.store.path(), table::ENTRY, key, &error))?;
+        let order = order.map_err(|error| damaged(self.store.path(), table::ENTRY, key, &error))?;
         Ok((true, Some(order)))
     }
 
@@ -353,11 +365,9 @@ impl<'d, 't> Draft<'d, 't> {
         let Some(stored) = load_entry(path, tenant, key, |table, row| self.writing.get(table, row))? else {
             return Ok(Slot { existed: false, now: None });
         };
-        let owed = match self.writing.get(table::OWED, &row(tenant, key.as_bytes()))? {
+        let owed = match self.writing.get(table::OWED, &entry_row(tenant, key))? {
             None => vec![],
-            Some(bytes) => {
-                entry::decode_owed(&bytes).map_err(|error| super::damaged(path, table::OWED, key, &error))?
-            }
+            Some(bytes) => entry::decode_owed(&bytes).map_err(|error| damaged(path, table::OWED, key, &error))?,
         };
         // A list that names other passages than the entry would be a panic where vectors are put.
         if owed.iter().any(|(passage, _)| stored.owed.get(*passage as usize) != Some(&true)) {
@@ -375,135 +385,24 @@ impl Layer {
     }
 }
 
+/// Positions that leave the changelog with this one.
+fn cut(seq: Seq) -> std::ops::Range<u64> {
+    let end = seq.0.saturating_sub(KEPT);
+    if seq.0.is_multiple_of(CUT) { end.saturating_sub(CUT).max(1)..end.max(1) } else { 0..0 }
+}
+
 fn write_rows(
     writing: &mut Writing<'_>,
     entries: &BTreeMap<(Tenant, String), Slot>,
     table: &str,
     encode: impl Fn(&Staged) -> Option<Vec<u8>>,
 ) -> Result<(), StoreError> {
-    for ((tenant, key), slot) in entries {
-        let row = row(*tenant, key.as_bytes());
-        match slot.now.as_ref().and_then(&encode) {
-            Some(bytes) => writing.put(table, &row, &bytes)?,
-            None if slot.existed => writing.remove(table, &row)?,
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-// ---- what is refused before it waits
-
-/// Refuses what no state of the store could make valid, and weighs the rest: about the bytes it takes in the queue.
-pub(crate) fn check(batch: &Batch, dimensions: Option<u32>) -> Result<usize, StoreError> {
-    let most = |place: &str, n: usize| match n {
-        0..=OPERATIONS => Ok(()),
-        _ => Err(StoreError::limit(place, format!("{n}, of at most {OPERATIONS}"))),
-    };
-    most("operations", batch.operations.len())?;
-    most("preconditions", batch.preconditions.len())?;
-    let mut bytes = 0;
-    for (place, operation) in batch.operations.iter().enumerate() {
-        bytes += OPERATION_BYTES + check_operation(&format!("operations[{place}]"), operation, &batch.vectors)?;
-    }
-    for (place, Precondition { table, key, value }) in batch.preconditions.iter().enumerate() {
-        let place = format!("preconditions[{place}]");
-        check_pair(&place, table, key, value.as_deref().unwrap_or_default())?;
-        bytes += OPERATION_BYTES + key.len() + value.as_ref().map_or(0, Vec::len);
-    }
-    if bytes > BATCH_BYTES {
-        return Err(StoreError::limit("operations", format!("together {bytes} bytes, of at most {BATCH_BYTES}")));
-    }
-    for (place, vector) in batch.vectors.iter().enumerate() {
-        match vector {
-            BatchVector::Ready(vector) => {
-                check_vector(&format!("vectors[{place}]"), vector, dimensions)?;
-                bytes += 2 * vector.len();
-            }
-            BatchVector::Owed(text) => bytes += text.len(),
-            BatchVector::Unused => {}
-        }
-    }
-    Ok(bytes)
-}
-
-fn check_operation(place: &str, operation: &Operation, vectors: &[BatchVector]) -> Result<usize, StoreError> {
-    match operation {
-        Operation::Put(put) => {
-            check_pair(place, &put.table, &put.key, &put.value)?;
-            Ok(put.key.len() + put.value.len())
-        }
-        Operation::Delete(delete) => check_pair(place, &delete.table, &delete.key, &[]).map(|()| delete.key.len()),
-        Operation::Increment(increment) => {
-            check_pair(place, &increment.table, &increment.key, &[]).map(|()| increment.key.len())
-        }
-        Operation::IndexPut(entry) => check_entry(place, entry, vectors),
-        Operation::IndexDelete(key) => check_entry_key(place, key).map(|()| key.len()),
-    }
-}
-
-fn check_pair(place: &str, table: &str, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    guest_table(&format!("{place}.table"), table)?;
-    check_key(&format!("{place}.key"), key)?;
-    if value.len() > VALUE_BYTES {
-        let message = format!("{} bytes, of at most {VALUE_BYTES}", value.len());
-        return Err(StoreError::limit(format!("{place}.value"), message));
-    }
-    Ok(())
-}
-
-pub(super) fn check_key(place: &str, key: &[u8]) -> Result<(), StoreError> {
-    match key.len() {
-        0 => Err(StoreError::invalid(place, "a key has 1 byte at least")),
-        1..=KEY_BYTES => Ok(()),
-        length => Err(StoreError::limit(place, format!("{length} bytes, of at most {KEY_BYTES}"))),
-    }
-}
-
-fn check_entry_key(place: &str, key: &str) -> Result<(), StoreError> {
-    match key.len() {
-        0 => Err(StoreError::invalid(format!("{place}.key"), "a key has 1 byte at least")),
-        1..=ENTRY_KEY_BYTES => Ok(()),
-        length => {
-            Err(StoreError::limit(format!("{place}.key"), format!("{length} bytes, of at most {ENTRY_KEY_BYTES}")))
-        }
-    }
-}
-
-fn check_entry(place: &str, entry: &Entry, vectors: &[BatchVector]) -> Result<usize, StoreError> {
-    check_entry_key(place, &entry.key)?;
-    if entry.attributes.len() > ATTRIBUTES {
-        let message = format!("{}, of at most {ATTRIBUTES}", entry.attributes.len());
-        return Err(StoreError::limit(format!("{place}.attributes"), message));
-    }
-    let attributes: usize = entry.attributes.iter().map(|attribute| attribute.name.len() + OPERATION_BYTES).sum();
-    let mut bytes = entry.key.len() + attributes;
-    let Some(passages) = &entry.passages else { return Ok(bytes) };
-    match passages.len() {
-        0 => return Err(StoreError::invalid(format!("{place}.passages"), "an entry has 1 passage at least")),
-        1..=PASSAGES => {}
-        n => return Err(StoreError::limit(format!("{place}.passages"), format!("{n}, of at most {PASSAGES}"))),
-    }
-    for (at, passage) in passages.iter().enumerate() {
-        bytes += passage.words.iter().map(|words| words.text.len() + OPERATION_BYTES).sum::<usize>();
-        let Some(vector) = passage.vector else { continue };
-        if matches!(vectors.get(vector as usize), None | Some(BatchVector::Unused)) {
-            let message = format!("the call carries no vector {vector}");
-            return Err(StoreError::invalid(format!("{place}.passages[{at}].vector"), message));
-        }
-    }
-    Ok(bytes)
-}
-
-pub(crate) fn check_vector(place: &str, vector: &[f32], dimensions: Option<u32>) -> Result<(), StoreError> {
-    if let Some(dimensions) = dimensions
-        && vector.len() != dimensions as usize
-    {
-        let message = format!("{} numbers, not the {dimensions} of the store's model", vector.len());
-        return Err(StoreError::invalid(place, message));
-    }
-    if vector.is_empty() || vector.iter().any(|number| !number.is_finite()) {
-        return Err(StoreError::invalid(place, "a vector has numbers, all of them finite"));
-    }
-    Ok(())
+    let rows = entries.iter().filter_map(|((tenant, key), slot)| {
+        let bytes = slot.now.as_ref().and_then(&encode);
+        (bytes.is_some() || slot.existed).then(|| (entry_row(*tenant, key), bytes))
+    });
+    // Short keys do not always ascend as the keys do.
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    writing.write_ascending(table, rows)
 }

@@ -14,6 +14,8 @@ const VERSION: u8 = 1;
 #[error("{0}")]
 pub(super) struct Malformed(&'static str);
 
+pub(super) const WRONG_LENGTH: Malformed = Malformed("a number has a wrong length");
+
 /// What a commit did to the entry of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -183,7 +185,9 @@ pub(super) fn encode_changes(changes: &[(Kind, &str)]) -> Vec<u8> {
             Kind::Put => 0,
             Kind::Delete => 1,
         });
-        out.text(key);
+        let key = short_key(key);
+        out.count(key.len());
+        out.0.extend(key);
     }
     out.0
 }
@@ -196,10 +200,58 @@ pub(super) fn decode_changes(bytes: &[u8]) -> Result<Vec<(Kind, String)>, Malfor
             1 => Kind::Delete,
             _ => return Err(Malformed("a change has an unknown kind")),
         };
-        Ok((kind, input.text()?))
+        let length = input.size()?;
+        Ok((kind, long_key(input.take(length)?)?))
     })?;
     input.end()?;
     Ok(changes)
+}
+
+/// Marks of the two forms that a key has on disk.
+const UUID: u8 = 0;
+const TEXT: u8 = 1;
+/// Bytes of a UUID before each hyphen.
+const GROUPS: [usize; 5] = [4, 2, 2, 2, 6];
+
+/// The key of an entry in few bytes: those of a UUID where it is the usual text of one, which keys of memories are.
+pub(super) fn short_key(key: &str) -> Vec<u8> {
+    let mut out = vec![UUID];
+    let digit = |byte: u8| char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
+    let groups = key.split('-').map(str::as_bytes);
+    for (group, size) in groups.clone().zip(GROUPS) {
+        let bytes = group.chunks(2).map_while(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?));
+        out.extend(bytes.map_while(|byte| u8::try_from(byte).ok()));
+        if group.len() != 2 * size {
+            break;
+        }
+    }
+    if out.len() == 17 && groups.count() == 5 && long_key(&out).as_deref() == Ok(key) {
+        return out;
+    }
+    [&[TEXT], key.as_bytes()].concat()
+}
+
+/// What [`short_key`] shortened.
+pub(super) fn long_key(bytes: &[u8]) -> Result<String, Malformed> {
+    match bytes {
+        [UUID, id @ ..] if id.len() == 16 => {
+            let mut key = String::with_capacity(36);
+            let mut rest = id;
+            for size in GROUPS {
+                let (group, behind) = rest.split_at(size);
+                rest = behind;
+                if !key.is_empty() {
+                    key.push('-');
+                }
+                for digit in group.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+                    key.push(char::from_digit(digit.into(), 16).expect("a digit is below 16"));
+                }
+            }
+            Ok(key)
+        }
+        [TEXT, text @ ..] => Ok(std::str::from_utf8(text).map_err(|_| Malformed("a key is not UTF-8"))?.to_owned()),
+        _ => Err(Malformed("a key has an unknown form")),
+    }
 }
 
 pub(super) fn encode_model(name: &str, fingerprint: &str, dimensions: u32) -> Vec<u8> {
@@ -465,6 +517,33 @@ mod tests {
         assert_eq!(decode_owed(&encode_owed(&owed)), Ok(owed));
         let model = ("e5".to_owned(), "f00d".to_owned(), 384);
         assert_eq!(decode_model(&encode_model(&model.0, &model.1, model.2)), Ok(model));
+    }
+
+    #[test]
+    fn keys_come_back_and_those_of_memories_are_short() {
+        let id = "0197a3e0-5b00-7abc-8def-0123456789ab";
+        assert_eq!(short_key(id).len(), 17);
+        let others = [
+            "",
+            "k",
+            "0197A3E0-5b00-7abc-8def-0123456789ab",
+            "0197a3e05b00-7abc-8def-0123456789ab",
+            &id[1..],
+            &id[..35],
+            "0197a3e0-5b00-7abc-8def-0123456789ab-",
+            "0197a3e0-5b00-7abc-8def-0123456789ag",
+            "漢字",
+            "0197a3e0-5b0-07abc-8def-0123456789ab",
+        ];
+        for key in others.into_iter().chain([id]) {
+            assert_eq!(long_key(&short_key(key)).as_deref(), Ok(key));
+            assert_eq!(short_key(key).len() == 17, key == id || key.len() == 16, "{key}");
+        }
+        let later = "0197a3e0-5b00-7abc-8df0-000000000000";
+        assert!(short_key(id) < short_key(later));
+        for malformed in [&[][..], &[0; 16], &[0; 18], &[2, 3], &[1, 0xff]] {
+            assert!(long_key(malformed).is_err(), "{malformed:?}");
+        }
     }
 
     #[test]
