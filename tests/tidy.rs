@@ -18,14 +18,31 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What the writer hands over is the writer's type.
     ("store", &["contract", "entry", "writer"]),
     ("writer", &["contract", "entry", "store"]),
-    ("room", &["contract", "embedder", "entry", "index", "store", "writer"]),
-    ("component", &["contract", "embedder", "entry", "index", "room", "store", "system", "writer"]),
-    ("engine", &["component", "contract", "embedder", "entry", "index"]),
+    ("serving", &["embedder"]),
+    ("room", &["contract", "embedder", "entry", "index", "serving", "store", "writer"]),
+    ("component", &["contract", "embedder", "entry", "index", "room", "serving", "store", "system", "writer"]),
+    ("reembed", &["component", "contract", "embedder", "store"]),
+    ("engine", &["component", "contract", "embedder", "entry", "index", "reembed"]),
     ("wire", &["contract", "times"]),
     ("config", &["contract", "open"]),
     ("transfer", &["contract", "engine", "times"]),
     // Of the component only what `cairn component` hands out.
-    ("cli", &["bench", "component", "config", "contract", "engine", "models", "open", "times", "transfer", "wire"]),
+    (
+        "cli",
+        &[
+            "bench",
+            "component",
+            "config",
+            "contract",
+            "engine",
+            "models",
+            "open",
+            "reembed",
+            "times",
+            "transfer",
+            "wire",
+        ],
+    ),
 ];
 
 /// Doors: nothing but `lib.rs` and `main.rs` names them.
@@ -46,6 +63,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("unicode_normalization", &["index/analyzer.rs"]),
     ("getrandom", &["system.rs"]),
     ("toml", &["config.rs"]),
+    ("ureq", &["models/download.rs"]),
     ("clap", &["cli/", "config.rs", "bench/"]),
     ("indicatif", &["cli/"]),
     (
@@ -60,6 +78,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "cli/failure.rs",
             "cli/queries.rs",
             "embedder/manifest.rs",
+            "embedder/model.rs",
             "embedder/packed/tests.rs",
         ],
     ),

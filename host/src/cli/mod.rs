@@ -17,6 +17,7 @@ mod outcomes;
 mod output;
 mod queries;
 mod read;
+mod reembed;
 mod search;
 mod session;
 mod settings;
@@ -111,6 +112,9 @@ enum Verb {
     /// Looks for damage
     #[command(after_help = store::DOCTOR_EXAMPLES)]
     Doctor(store::DoctorArguments),
+    /// Moves the store to the model of the settings
+    #[command(after_help = reembed::EXAMPLES)]
+    Reembed,
     /// Shows each setting and where it comes from
     #[command(after_help = settings::EXAMPLES)]
     Config,
@@ -154,6 +158,7 @@ impl Verb {
             Self::Stats => "stats",
             Self::Flush(_) => "flush",
             Self::Doctor(_) => "doctor",
+            Self::Reembed => "reembed",
             Self::Config => "config",
             Self::Model(_) => "model",
             Self::Embed(_) => "embed",
@@ -231,6 +236,7 @@ async fn perform(verb: Verb, session: &Session) -> Result<Exit, Failure> {
         Verb::Stats => store::stats(session).await,
         Verb::Flush(arguments) => store::flush(&arguments, session).await,
         Verb::Doctor(arguments) => store::doctor(&arguments, session).await,
+        Verb::Reembed => reembed::run(session).await,
         Verb::Config => settings::run(session),
         Verb::Model(verb) => model::run(&verb, session),
         Verb::Embed(arguments) => model::embed(&arguments, session).await,

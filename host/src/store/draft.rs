@@ -9,6 +9,7 @@ use crate::contract::storage::{Operation, Precondition};
 use crate::entry::{Change, Seq, StoredEntry};
 use crate::writer::{Batch, BatchVector, Paid};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 const KEY_BYTES: usize = 2 << 10;
 const VALUE_BYTES: usize = 2 << 20;
@@ -221,6 +222,7 @@ impl<'d, 't> Draft<'d, 't> {
             Operation::IndexPut(entry) => self.index_put(layer, tenant, entry, vectors)?,
             Operation::IndexDelete(key) => {
                 let slot = self.slot(layer, tenant, &key)?;
+                self.unmove(layer, tenant, &key);
                 if slot.now.is_some() {
                     layer.set(tenant, key, Slot { existed: slot.existed, now: None });
                 }
@@ -245,6 +247,7 @@ impl<'d, 't> Draft<'d, 't> {
             layer.set(tenant, key, Slot { existed: slot.existed, now: Some(staged) });
             return Ok(());
         };
+        self.unmove(layer, tenant, &key);
         let (mut there, mut owed, mut texts) = (vec![], vec![], vec![]);
         for (passage, index) in passages.iter().zip(0_u32..) {
             let vector = passage.vector.map(|place| &vectors[place as usize]);
@@ -271,6 +274,13 @@ impl<'d, 't> Draft<'d, 't> {
         entry::round(&mut stored);
         layer.set(tenant, key, Slot { existed, now: Some(Staged { stored, owed: texts }) });
         Ok(())
+    }
+
+    /// What the next model made of an entry is worth nothing once its passages change.
+    fn unmove(&self, layer: &mut Layer, tenant: Tenant, key: &str) {
+        if self.store.0.is_migrating.load(Ordering::Acquire) {
+            layer.rows.insert((table::NEXT.to_owned(), row(tenant, key.as_bytes())), None);
+        }
     }
 
     fn merge(&mut self, tenant: Tenant, layer: Layer) -> Result<(), StoreError> {

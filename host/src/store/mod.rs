@@ -4,9 +4,12 @@
 mod draft;
 mod entry;
 mod lock;
+mod migration;
 mod redb;
 
 pub(crate) use self::draft::{Committed, Draft, Outcome, check as check_batch, check_vector};
+pub use self::migration::Migration;
+pub(crate) use self::migration::Unmoved;
 #[doc(hidden)]
 pub use self::redb::{InMemoryBackend, StorageBackend};
 
@@ -20,6 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +47,8 @@ mod table {
     pub(super) const ENTRY: &str = "entry";
     pub(super) const VECTOR: &str = "vector";
     pub(super) const OWED: &str = "owed";
+    /// Vectors of the model that the store is moved to; rows as in `vector`.
+    pub(super) const NEXT: &str = "vector-next";
     pub(super) const CHANGE: &str = "change";
     pub(super) const GUEST: &str = "guest-";
 }
@@ -55,6 +61,8 @@ struct Inner {
     tables: Tables,
     tenants: Mutex<HashMap<String, Tenant>>,
     model: Mutex<Option<(String, String, u32)>>,
+    /// Whether vectors of another model are being gathered.
+    is_migrating: AtomicBool,
     snapshots: Arc<Mutex<Opened>>,
     // After the tables: the directory is another's once the file is closed.
     _lock: Option<Lock>,
@@ -249,13 +257,16 @@ impl Store {
             }
             None => None,
         };
-        Ok(Store(Arc::new(Inner {
+        let store = Store(Arc::new(Inner {
             tables,
             tenants: Mutex::default(),
             model: Mutex::new(model),
+            is_migrating: AtomicBool::new(false),
             snapshots: Arc::default(),
             _lock: lock,
-        })))
+        }));
+        store.0.is_migrating.store(store.migration()?.is_some(), Ordering::Release);
+        Ok(store)
     }
 
     /// Where the file is.
@@ -771,7 +782,7 @@ fn check_entries(reading: &Reading, name: &str, tenant: Tenant, problems: &mut V
 }
 
 fn check_orphans(reading: &Reading, name: &str, tenant: Tenant, problems: &mut Vec<String>) -> Result<(), StoreError> {
-    for table in [table::VECTOR, table::OWED] {
+    for table in [table::VECTOR, table::OWED, table::NEXT] {
         scan_tenant(reading, table, tenant, None, |row, _| {
             if reading.get(table::ENTRY, row)?.is_none() {
                 problems

@@ -3,7 +3,7 @@
 use super::{StoreError, io_error};
 use redb::{
     BackendError, Builder, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    Table, TableDefinition, TableError, TableHandle, WriteTransaction,
+    ReadableTableMetadata, Table, TableDefinition, TableError, TableHandle, WriteTransaction,
 };
 use std::any::Any;
 use std::collections::hash_map::Entry;
@@ -291,6 +291,14 @@ impl Reading {
         refused.map_or(Ok(()), Err)
     }
 
+    /// Rows of a table.
+    pub(super) fn length(&self, table: &str) -> Result<u64, StoreError> {
+        guarded("read", &self.path, &self.failed, || {
+            let Some(table) = self.table(table)? else { return Ok(0) };
+            Ok(table.len()?)
+        })
+    }
+
     pub(super) fn table_names(&self) -> Result<Vec<String>, StoreError> {
         guarded("read", &self.path, &self.failed, || {
             Ok(self.transaction.list_tables()?.map(|table| table.name().to_owned()).collect())
@@ -340,6 +348,35 @@ impl Writing<'_> {
         }
         let removed = self.table(table).and_then(|table| Ok(table.remove(key).map(drop)?));
         removed.map_err(|error| engine_error("write to", self.path, self.failed, error))
+    }
+
+    /// Rows of a table.
+    pub(super) fn length(&mut self, table: &str) -> Result<u64, StoreError> {
+        if !self.existing.iter().any(|name| name == table) && !self.tables.contains_key(table) {
+            return Ok(0);
+        }
+        let length = self.table(table).and_then(|table| Ok(table.len()?));
+        length.map_err(|error| engine_error("read", self.path, self.failed, error))
+    }
+
+    /// Removes a table with all its rows; nothing happens if there is none.
+    pub(super) fn drop_table(&mut self, table: &str) -> Result<(), StoreError> {
+        self.tables.remove(table);
+        self.existing.retain(|name| name != table);
+        let dropped = self.transaction.delete_table(Rows::new(table));
+        dropped.map(drop).map_err(|error| engine_error("write to", self.path, self.failed, error.into()))
+    }
+
+    /// Gives a table another name, which no table has; nothing happens if there is none.
+    pub(super) fn rename_table(&mut self, table: &str, name: &str) -> Result<(), StoreError> {
+        let was_open = self.tables.remove(table).is_some();
+        if !was_open && !self.existing.iter().any(|existing| existing == table) {
+            return Ok(());
+        }
+        self.existing.retain(|existing| existing != table);
+        self.existing.push(name.to_owned());
+        let renamed = self.transaction.rename_table(Rows::new(table), Rows::new(name));
+        renamed.map_err(|error| engine_error("write to", self.path, self.failed, error.into()))
     }
 }
 
