@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn no_text_comes_twice() {
-        let texts: std::collections::HashSet<String> = contents(&facts::own().unwrap()).into_iter().map(|c| c.text).collect();
+        let texts: std::collections::HashSet<String> =
+            contents(&facts::own().unwrap()).into_iter().map(|c| c.text).collect();
         assert_eq!(texts.len(), TEXTS);
     }
 

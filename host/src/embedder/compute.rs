@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::EmbedError;
+use super::batch::guarded;
 use super::packed::{Form, PackedGraph, Place};
 use super::tract::{Graph, parse};
 
@@ -32,6 +33,18 @@ impl Computation {
         match self {
             Self::Packed(graph) => graph.path().to_owned(),
             Self::Stock { reason, .. } => format!("the file's own graph in f32, as it is not recognised: {reason}"),
+        }
+    }
+
+    /// Whether it reads tokens up to this id. The error says up to where, or why not.
+    pub(super) fn reads(&self, highest: u32) -> Result<(), String> {
+        match self {
+            Self::Packed(graph) if (highest as usize) < graph.words() => Ok(()),
+            Self::Packed(graph) => Err(format!("the weights have {}", graph.words())),
+            Self::Stock { graph, .. } => {
+                let ran = guarded(|| graph.run(&[&[highest]]));
+                ran.map(drop).map_err(|cause| format!("which the weights do not take: {cause}"))
+            }
         }
     }
 
