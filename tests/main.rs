@@ -3,6 +3,8 @@
 
 mod common;
 mod doors;
+mod models;
 mod recover;
 mod scenarios;
 mod tidy;
+mod tiny;

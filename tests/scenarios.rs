@@ -70,6 +70,7 @@ scenarios! {
         superseding_closes_the_validity
         what_supersedes_frees_when_it_goes
         expiry_hides_and_purge_erases
+        what_the_model_reads_can_be_asked_for
         archives_travel_whole
         archives_that_contradict_are_refused;
     searching:

@@ -18,15 +18,32 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What the writer hands over is the writer's type.
     ("store", &["contract", "entry", "writer"]),
     ("writer", &["contract", "entry", "store"]),
-    ("room", &["contract", "embedder", "entry", "index", "store", "writer"]),
-    ("component", &["contract", "embedder", "entry", "index", "room", "store", "system", "writer"]),
+    ("serving", &["embedder"]),
+    ("room", &["contract", "embedder", "entry", "index", "serving", "store", "writer"]),
+    ("component", &["contract", "embedder", "entry", "index", "room", "serving", "store", "system", "writer"]),
+    ("reembed", &["component", "contract", "embedder", "store"]),
     // Of the store what the administrative verbs answer.
-    ("engine", &["component", "contract", "embedder", "entry", "index", "store"]),
+    ("engine", &["component", "contract", "embedder", "entry", "index", "reembed", "store"]),
     ("wire", &["contract", "times"]),
     ("config", &["contract", "open"]),
     ("transfer", &["contract", "engine", "times"]),
     // Of the component only what `cairn component` hands out.
-    ("cli", &["bench", "component", "config", "contract", "engine", "models", "open", "times", "transfer", "wire"]),
+    (
+        "cli",
+        &[
+            "bench",
+            "component",
+            "config",
+            "contract",
+            "engine",
+            "models",
+            "open",
+            "reembed",
+            "times",
+            "transfer",
+            "wire",
+        ],
+    ),
 ];
 
 /// Doors: nothing but `lib.rs` and `main.rs` names them.
@@ -47,6 +64,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("unicode_normalization", &["index/analyzer.rs"]),
     ("getrandom", &["system.rs"]),
     ("toml", &["config.rs"]),
+    ("ureq", &["models/download.rs"]),
     ("clap", &["cli/", "config.rs", "bench/"]),
     ("indicatif", &["cli/"]),
     (
@@ -61,6 +79,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "cli/failure.rs",
             "cli/queries.rs",
             "embedder/manifest.rs",
+            "embedder/model.rs",
             "embedder/packed/tests.rs",
         ],
     ),

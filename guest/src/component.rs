@@ -162,6 +162,9 @@ impl Guest for Engine {
     fn maintain(chores: Chores, limit: u32) -> Result<Maintained> {
         crate::maintain::maintain(&host(), chores, limit)
     }
+    fn embedded_texts(ids: Vec<String>) -> Result<Vec<Option<Vec<String>>>> {
+        crate::maintain::embedded_texts(&host(), &ids)
+    }
 }
 
 #[expect(unsafe_code, reason = "what the macro expands to: exported functions with the names of the contract")]

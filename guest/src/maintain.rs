@@ -1,11 +1,13 @@
-//! Work that waits for a quiet moment: erasing what has expired.
+//! Work that waits for a quiet moment: erasing what has expired, and the texts for a host that changes its model.
 use crate::Result;
 use crate::capability::Host;
 use crate::check;
 use crate::delete::gone;
 use crate::draft::commit;
-use crate::memory::{Chores, Erasure, Maintained, Promise, WriteOptions};
-use crate::record::{Reader, Writer};
+use crate::entry::{Renew, entry};
+use crate::get::records;
+use crate::memory::{Chores, Erasure, Maintained, Promise, Target, WriteOptions};
+use crate::record::{Reader, Standing, Writer};
 use crate::request::Answer;
 use crate::stats::timed;
 use crate::types::Error;
@@ -46,6 +48,15 @@ pub fn maintain(host: &impl Host, chores: Chores, limit: u32) -> Result<Maintain
         Ok((purged, remaining))
     })?;
     Ok(done)
+}
+
+/// What the model reads of each memory; see `memory.embedded-texts` of the contract.
+pub fn embedded_texts(host: &impl Host, ids: &[String]) -> Result<Vec<Option<Vec<String>>>> {
+    check::items("ids", ids.len())?;
+    let targets: Vec<Target> = ids.iter().cloned().map(Target::Id).collect();
+    let found = records(&host.snapshot()?, &targets)?;
+    let kept = found.into_iter().map(|record| record.filter(|record| record.standing == Standing::Kept));
+    Ok(kept.map(|record| record.map(|record| entry(&record, Renew::All, 0).1)).collect())
 }
 
 /// Never asked for under an idempotency key; the pair only has to go through [`commit`].

@@ -13,6 +13,7 @@ use crate::contract::types::{Content, Error, Memory, Scope};
 use crate::embedder::{Embedder, Lane, Metrics};
 use crate::entry::Seq;
 use crate::index::Index;
+use crate::reembed::Reembedding;
 use crate::store::StoreError;
 pub use crate::store::{Backup, Compacted};
 use std::collections::BTreeSet;
@@ -136,8 +137,8 @@ impl Engine {
 
     // ---- administration
 
-    fn embedder(&self) -> Option<&Embedder> {
-        self.instances.capabilities().embedder.as_ref()
+    fn embedder(&self) -> Option<Embedder> {
+        self.instances.capabilities().serving.embedder()
     }
 
     fn index(&self) -> Result<Arc<Index>> {
@@ -146,8 +147,8 @@ impl Engine {
 
     /// The model whose vectors this store holds.
     #[must_use]
-    pub fn model(&self) -> Option<&ModelInfo> {
-        self.embedder().map(Embedder::info)
+    pub fn model(&self) -> Option<ModelInfo> {
+        self.embedder().map(|embedder| embedder.info().clone())
     }
 
     /// Begins to load the model, which otherwise the first call that needs it does. Vectors that an earlier process left
@@ -158,7 +159,7 @@ impl Engine {
             let capabilities = self.instances.capabilities();
             let room = self.instances.room();
             if room.owes(&capabilities.records) {
-                room.pay(&capabilities.records, &capabilities.writer, embedder);
+                room.pay(&capabilities.records, &capabilities.writer, &capabilities.serving);
             }
         }
     }
@@ -166,7 +167,7 @@ impl Engine {
     /// What the model has done so far.
     #[must_use]
     pub fn model_metrics(&self) -> Option<Metrics> {
-        self.embedder().map(Embedder::metrics)
+        self.embedder().map(|embedder| embedder.metrics())
     }
 
     /// What the engine would compare, for each text, in order.
@@ -180,6 +181,20 @@ impl Engine {
             out.push(Embedded { vector, tokens: count.tokens, truncated: count.tokens.saturating_sub(most) });
         }
         Ok(out)
+    }
+
+    /// What the model reads of each memory, one text a passage; none for one that is unknown or deleted.
+    pub async fn embedded_texts(&self, ids: Vec<String>) -> Result<Vec<Option<Vec<String>>>> {
+        self.instances.embedded_texts(&ids).await
+    }
+
+    /// Moves the store, with all its tenants, to another model; returns once that one serves. Meanwhile calls go on with
+    /// the model before, and what they write is moved too; at the end they wait for a moment. Dropping the future, or a
+    /// kill, loses nothing: the next call goes on. Giving the model that serves ends a move that was begun.
+    ///
+    /// `progress` is called after each batch. Fails if the model fails on a text, or if the store is being moved already.
+    pub async fn reembed(&self, model: Embedder, progress: impl FnMut(Reembedding) + Send) -> Result<Reembedding> {
+        crate::reembed::reembed(&self.instances, model, progress).await
     }
 
     /// The stored vectors of memories, one a passage; none for a memory that the index does not have.

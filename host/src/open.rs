@@ -4,6 +4,7 @@ pub use crate::embedder::Precision;
 use crate::embedder::{self, Cache, CacheSize, EmbedError, Embedder, Encoder, ModelInfo};
 use crate::engine::Engine;
 use crate::room::Rooms;
+use crate::serving::Serving;
 use crate::store::{CACHE_BYTES, OpenOptions, Store, StoreError};
 use crate::system::{Platform, System};
 use crate::writer::Writer;
@@ -20,6 +21,14 @@ pub enum OpenError {
     Model(#[from] EmbedError),
     #[error(transparent)]
     Component(#[from] ComponentError),
+}
+
+impl OpenError {
+    /// Whether the store holds vectors of another model; [`Engine::reembed`] moves it.
+    #[must_use]
+    pub fn is_other_model(&self) -> bool {
+        matches!(self, Self::Store(StoreError::OtherModel { .. }))
+    }
 }
 
 /// Which model embeds.
@@ -106,27 +115,31 @@ impl Options {
         self.on(store)
     }
 
+    /// The model of these options, with nothing loaded yet; none for [`ModelChoice::None`]. [`Engine::reembed`] takes it.
+    pub fn embedder(&self) -> Result<Option<Embedder>, EmbedError> {
+        match &self.model {
+            ModelChoice::None => Ok(None),
+            ModelChoice::Given(info, encoder) => Ok(Some(start(info.clone(), encoder.clone(), None))),
+            ModelChoice::Default => self.resolved(None).map(Some),
+            ModelChoice::Name(name) => self.resolved(Some(name)).map(Some),
+            ModelChoice::Path(path) => self.resolved(Some(&path.to_string_lossy())).map(Some),
+        }
+    }
+
     /// An engine on a store that is open.
     pub fn on(self, records: Store) -> Result<Engine, OpenError> {
-        let embedder = match &self.model {
-            ModelChoice::None => None,
-            ModelChoice::Given(info, encoder) => Some(start(info.clone(), encoder.clone(), None)),
-            ModelChoice::Default => Some(self.resolved(None)?),
-            ModelChoice::Name(name) => Some(self.resolved(Some(name))?),
-            ModelChoice::Path(path) => Some(self.resolved(Some(&path.to_string_lossy()))?),
-        };
-        let mut dimensions = 0;
+        let embedder = self.embedder()?;
         if let Some(embedder) = &embedder {
             let info = embedder.info();
-            dimensions = info.dimensions as usize;
             records.set_model(&info.name, &info.fingerprint, info.dimensions)?;
         }
-        let rooms = Arc::new(Rooms::new(records.clone(), dimensions));
+        let serving = Arc::new(Serving::new(embedder));
+        let rooms = Arc::new(Rooms::new(records.clone(), serving.clone()));
         let absorbing = rooms.clone();
         let writer = Writer::start(records.clone(), move |tenant, seq, changes| absorbing.absorb(tenant, seq, changes));
         let tenant = records.tenant(&self.tenant)?;
         let room = rooms.room(tenant);
-        let capabilities = Capabilities { records, writer, rooms, embedder, system: self.system };
+        let capabilities = Capabilities { records, writer, rooms, serving, system: self.system };
         let cache = self.cache.map(|cache| cache.join("component")).filter(|directory| private(directory));
         let begun = Instant::now();
         let machine = Machine::new(Arc::new(capabilities), cache, self.deadline)?;

@@ -1,9 +1,10 @@
 //! One tenant's room: its indexes as a view of what the store committed, how they are rebuilt and kept up, and how owed
 //! vectors are paid. Never decides what is found.
 use crate::contract::index::Progress;
-use crate::embedder::{Embedder, Lane, Purpose};
+use crate::embedder::{Lane, Purpose};
 use crate::entry::{Change, Seq};
 use crate::index::Index;
+use crate::serving::Serving;
 use crate::store::{Snapshot, Store, StoreError, Tenant};
 use crate::writer::{Paid, Writer};
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ const OWED: (usize, usize, usize) = (128, 512, 4_096);
 /// The rooms of all tenants that were asked for.
 pub(crate) struct Rooms {
     store: Store,
-    dimensions: usize,
+    serving: Arc<Serving>,
     open: Mutex<HashMap<Tenant, Arc<Room>>>,
 }
 
@@ -39,8 +40,8 @@ pub(crate) struct Room {
 }
 
 impl Rooms {
-    pub(crate) fn new(store: Store, dimensions: usize) -> Self {
-        Rooms { store, dimensions, open: Mutex::default() }
+    pub(crate) fn new(store: Store, serving: Arc<Serving>) -> Self {
+        Rooms { store, serving, open: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Tenant, Arc<Room>>> {
@@ -81,16 +82,24 @@ impl Rooms {
         Ok(room.replace(index))
     }
 
+    /// Forgets all indexes: the store holds vectors of another model by now. They are built again when they are asked for.
+    pub(crate) fn forget_indexes(&self) {
+        for room in self.lock().values() {
+            *room.index.write().unwrap_or_else(PoisonError::into_inner) = None;
+            *room.recovered() = Seq::default();
+        }
+    }
+
     /// Builds an index from nothing but what the store holds, and tells up to which position.
     pub(crate) fn build(&self, tenant: Tenant) -> Result<(Index, Seq), StoreError> {
-        self.fill(Index::new(self.dimensions), tenant)
+        self.fill(Index::new(self.serving.dimensions()), tenant)
     }
 
     /// An empty index that may take graphs over from an earlier process; a store in memory has none.
     fn kept(&self, tenant: Tenant) -> Index {
         match self.store.path().parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            Some(directory) => Index::kept(self.dimensions, &directory.join("index"), tenant.0),
-            None => Index::new(self.dimensions),
+            Some(directory) => Index::kept(self.serving.dimensions(), &directory.join("index"), tenant.0),
+            None => Index::new(self.serving.dimensions()),
         }
     }
 
@@ -215,16 +224,16 @@ impl Room {
 
     /// Begins to pay what is owed, unless that is under way. Failures are told and tried again, more and more rarely,
     /// until the room is closed with the process: what is owed stays owed in the store.
-    pub(crate) fn pay(self: &Arc<Self>, store: &Store, writer: &Writer, embedder: &Embedder) {
+    pub(crate) fn pay(self: &Arc<Self>, store: &Store, writer: &Writer, serving: &Arc<Serving>) {
         if self.paying.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (room, store, writer, embedder) = (self.clone(), store.clone(), writer.clone(), embedder.clone());
+        let (room, store, writer, serving) = (self.clone(), store.clone(), writer.clone(), serving.clone());
         tokio::spawn(async move {
             let mut pause = Duration::from_millis(250);
             loop {
                 let most = room.calm().await;
-                match room.pay_some(&store, &writer, &embedder, most).await {
+                match room.pay_some(&store, &writer, &serving, most).await {
                     Ok(true) => pause = Duration::from_millis(250),
                     Ok(false) => {
                         room.paying.store(false, Ordering::Release);
@@ -248,7 +257,9 @@ impl Room {
     }
 
     /// Pays for so many entries at most. Whether there was something to pay.
-    async fn pay_some(&self, store: &Store, writer: &Writer, embedder: &Embedder, most: usize) -> anyhow::Result<bool> {
+    async fn pay_some(&self, store: &Store, writer: &Writer, serving: &Serving, most: usize) -> anyhow::Result<bool> {
+        let _one_model = serving.paying().await;
+        let Some(embedder) = serving.embedder() else { return Ok(false) };
         let mut owed = store.snapshot()?.owed(self.tenant, most)?;
         let mut texts = 0;
         owed.retain(|debt| {

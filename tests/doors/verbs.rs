@@ -52,9 +52,8 @@ fn verbs_that_need_no_model_do_not_read_it() {
     for verb in ["list", "scopes", "stats", "doctor", "export", "config", "version", "component"] {
         home.does(&[verb, "--model", &folder]);
     }
-    home.does(&["model", "info", "--model", &folder]);
     home.does(&["delete", "--key", "k", "-u", "ana", "--model", &folder]);
-    for verb in [&["add", "another text"][..], &["search", "a text"]] {
+    for verb in [&["add", "another text"][..], &["search", "a text"], &["model", "info"]] {
         let refused = home.cairn(&[verb, &["--model", &folder]].concat());
         assert_eq!(refused.code, Some(1), "{verb:?}: {refused:?}");
         assert!(refused.err.contains("it may have been cut short"), "{verb:?}: {}", refused.err);

@@ -392,6 +392,21 @@ pub(crate) fn expiry_hides_and_purge_erases(subject: &mut Subject) {
     assert_eq!(refused(&error), "invalid limit: the limit is 0, at least 1 is needed");
 }
 
+pub(crate) fn what_the_model_reads_can_be_asked_for(subject: &mut Subject) {
+    let spoken = Content { actor: Some("Mel".into()), at: Some(START), ..fact("likes tea") };
+    let ids = added(subject, vec![spoken, fact(&"word ".repeat(300)), fact("deleted"), fact("erased")]);
+    subject.delete(vec![deletion(id(&ids[2]))], Erasure::KeepHistory, plain()).unwrap();
+    subject.delete(vec![deletion(id(&ids[3]))], Erasure::Erase, plain()).unwrap();
+    let unknown = "0".repeat(8) + "-0000-7000-8000-000000000000";
+    let asked = [ids[1].clone(), ids[0].clone(), ids[2].clone(), ids[3].clone(), unknown].to_vec();
+    let texts = subject.embedded_texts(asked).unwrap();
+    let long = texts[0].as_ref().unwrap();
+    assert_eq!(long.iter().map(|text| text.split(' ').count()).collect::<Vec<_>>(), [140, 160]);
+    assert_eq!(texts[1..], [Some(vec!["Mel: likes tea".to_owned()]), None, None, None]);
+    let error = subject.embedded_texts(vec!["x".to_owned()]).unwrap_err();
+    assert!(refused(&error).contains("this is no id"), "{}", refused(&error));
+}
+
 /// Everything that a store holds, as `list` and `history` give it.
 fn archives(subject: &mut Subject) -> Vec<Archive> {
     let memories = subject.list(ListRequest { view: all(), ..request(everywhere()) }).unwrap().memories;

@@ -26,6 +26,7 @@ macro_rules! every_verb {
             stats(scope: Scope) -> Statistics = stats::stats[&scope];
             flush(timeout_ms: u32) -> () = stats::flush[timeout_ms];
             maintain(chores: Chores, limit: u32) -> Maintained = maintain::maintain[chores, limit];
+            embedded_texts(ids: Vec<String>) -> Vec<Option<Vec<String>>> = maintain::embedded_texts[&ids];
         }
     };
 }

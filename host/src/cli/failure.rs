@@ -115,12 +115,14 @@ impl From<ConfigError> for Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let object = match error {
+            error if error.is_other_model() => ErrorObject::new("unavailable", chain(&error)).hint(
+                "--model NAME goes on with the model of the store; `cairn reembed` moves the store to the one given here",
+            ),
             OpenError::Store(error) => {
                 let object = ErrorObject::from(&Error::from(error));
                 let hint = match object.kind {
                     "unavailable" => {
-                        "--wait SECONDS waits longer for a store in use, --model NAME is for one of another model, \
-                         --data DIR chooses another one"
+                        "--wait SECONDS waits longer for a store in use, --data DIR chooses another one"
                     }
                     "corrupt" => "keep a copy of the directory as it is, then restore a backup or import an export",
                     _ => "--data DIR chooses another one",
@@ -158,7 +160,7 @@ impl From<anyhow::Error> for Failure {
 }
 
 /// An error and its causes as one sentence.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut sentence = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

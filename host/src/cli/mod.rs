@@ -18,6 +18,7 @@ mod outcomes;
 mod output;
 mod queries;
 mod read;
+mod reembed;
 mod search;
 mod session;
 mod settings;
@@ -118,6 +119,9 @@ enum Verb {
     /// Copies the store as it is now to another directory, and checks the copy
     #[command(after_help = backup::BACKUP_EXAMPLES)]
     Backup(backup::BackupArguments),
+    /// Moves the store to the model of the settings
+    #[command(after_help = reembed::EXAMPLES)]
+    Reembed,
     /// Shows each setting and where it comes from
     #[command(after_help = settings::EXAMPLES)]
     Config,
@@ -163,6 +167,7 @@ impl Verb {
             Self::Doctor(_) => "doctor",
             Self::Compact => "compact",
             Self::Backup(_) => "backup",
+            Self::Reembed => "reembed",
             Self::Config => "config",
             Self::Model(_) => "model",
             Self::Embed(_) => "embed",
@@ -242,6 +247,7 @@ async fn perform(verb: Verb, session: &Session) -> Result<Exit, Failure> {
         Verb::Doctor(arguments) => store::doctor(&arguments, session).await,
         Verb::Compact => backup::compact(session).await,
         Verb::Backup(arguments) => backup::backup(&arguments, session).await,
+        Verb::Reembed => reembed::run(session).await,
         Verb::Config => settings::run(session),
         Verb::Model(verb) => model::run(&verb, session),
         Verb::Embed(arguments) => model::embed(&arguments, session).await,

@@ -1,24 +1,33 @@
-//! `cairn model` and `cairn embed`: which models there are, and what one makes of a text. Only `embed` loads one.
+//! `cairn model` and `cairn embed`: which models there are, how more come, and what one makes of a text.
+use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, chain};
 use super::lines::Lines;
 use super::output::{Form, Output, complain, cut, note};
 use super::session::{Access, Session};
 use crate::contract::embedding::Purpose;
-use crate::models::{self, Description};
+use crate::models::{self, AddError, Description, DownloadError, ModelPath, Place, Step};
 use crate::wire::ErrorObject;
 
 pub(crate) const MODEL_EXAMPLES: &str = "\
 Examples:
   cairn model list                                       built in, and those in folders
-  cairn model info                                       the one that is used
+  cairn model info                                       the one that is used, and how it runs here
   cairn model info ./my-model --json
+  cairn model add multilingual-e5-small --from https://HUB/intfloat/multilingual-e5-small/resolve/main
+  cairn model add my-model --from ./my-model             with a manifest.json
 
-Folders are looked for in CAIRN_MODELS, then in models/ of the data directory.";
+Folders are looked for in CAIRN_MODELS, then in models/ of the data directory; `add` puts into the first of them.
+`add` knows all-MiniLM-L6-v2, bge-small-en-v1.5 and multilingual-e5-small; others bring their manifest.json. A broken
+download goes on with the same command. `cairn reembed` then moves a store to the model.";
+
+const BAR: &str = "{bar:30} {bytes} of {total_bytes}  {msg}, {eta} left";
+const SPINNER: &str = "{spinner} {bytes}  {msg}";
 
 pub(crate) const EMBED_EXAMPLES: &str = "\
 Examples:
@@ -32,11 +41,18 @@ const BATCH: usize = 256;
 pub(crate) enum ModelVerb {
     /// Lists the models there are
     List,
-    /// Describes one model, the chosen one if none is named
+    /// Describes one model, the chosen one if none is named, and says how it runs here
     Info {
         /// Name or folder
         #[arg(value_name = "NAME|DIR")]
         name: Option<String>,
+    },
+    /// Brings a model from a folder or an address, checks it and runs it once
+    Add {
+        name: String,
+        /// A folder, or the address that model.onnx and tokenizer.json lie below
+        #[arg(long, value_name = "DIR|URL")]
+        from: String,
     },
 }
 
@@ -52,6 +68,25 @@ struct ModelObject<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     licence: &'a str,
     place: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<PathObject<'a>>,
+}
+
+/// How a model runs here.
+#[derive(Serialize)]
+struct PathObject<'a> {
+    /// `packed`, or `stock`: the file's own graph.
+    graph: &'static str,
+    precision: String,
+    /// In words, with the reason for `stock`.
+    because: &'a str,
+}
+
+impl<'a> From<&'a ModelPath> for PathObject<'a> {
+    fn from(path: &'a ModelPath) -> Self {
+        let graph = if path.is_packed { "packed" } else { "stock" };
+        Self { graph, precision: path.precision.to_string(), because: &path.words }
+    }
 }
 
 impl<'a> From<&'a Description> for ModelObject<'a> {
@@ -65,6 +100,7 @@ impl<'a> From<&'a Description> for ModelObject<'a> {
             description: &model.about,
             licence: &model.licence,
             place: &model.place,
+            path: None,
         }
     }
 }
@@ -74,8 +110,74 @@ pub(crate) fn run(verb: &ModelVerb, session: &Session) -> Result<Exit, Failure> 
         ModelVerb::List => list(session),
         ModelVerb::Info { name } => {
             let model = find(name.as_deref(), session)?;
-            info(&model, session)
+            let name = name.as_deref().or(session.config.model.value.as_deref());
+            match models::path(name, &session.model_folders(), session.config.precision.value) {
+                Ok(path) => info(&model, Some(&path), session),
+                Err(error) => {
+                    info(&model, None, session)?;
+                    complain(&ErrorObject::new("unavailable", error.to_string()));
+                    Ok(Exit::Failed)
+                }
+            }
         }
+        ModelVerb::Add { name, from } => add(name, &Place::from(from.as_str()), session),
+    }
+}
+
+fn add(name: &str, from: &Place, session: &Session) -> Result<Exit, Failure> {
+    let folders = session.model_folders();
+    let folder = folders.first().ok_or_else(|| Failure::usage("there is no folder for models", "set CAIRN_MODELS"))?;
+    let visible = session.output.form == Form::People && std::io::stderr().is_terminal();
+    let bar = if visible { ProgressBar::no_length() } else { ProgressBar::hidden() };
+    let added = models::add(name, from, folder, &mut |step| match step {
+        Step::Bringing { file, bytes, total } => {
+            if total != bar.length() {
+                bar.set_style(style(if total.is_some() { BAR } else { SPINNER }));
+                bar.set_length(total.unwrap_or_default());
+            }
+            bar.set_position(bytes);
+            bar.set_message(file.to_owned());
+        }
+        Step::Trying => bar.set_message("trying the model"),
+    });
+    bar.finish_and_clear();
+    let added = added?;
+    if session.output.form != Form::People {
+        Output::object(&ModelObject::from(&added.model))?;
+        return Ok(Exit::Done);
+    }
+    let how = if added.was_there { "is there already" } else { "is there" };
+    session.output.say(&format!("{name} {how}: {}", added.model.place))?;
+    session.output.say(&session.output.dim(&format!("--model {name} uses it, `cairn reembed` moves a store to it")))?;
+    Ok(Exit::Done)
+}
+
+/// A template of this file; they are checked by a test.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+impl From<AddError> for Failure {
+    fn from(error: AddError) -> Self {
+        let kind = match &error {
+            AddError::Unknown { .. } | AddError::Missing { .. } => "not-found",
+            AddError::Manifest { .. } | AddError::Different { .. } => "corrupt",
+            AddError::Download(_) | AddError::Io { .. } | AddError::Model(_) => "unavailable",
+        };
+        let hint = match &error {
+            AddError::Unknown { .. } => Some("`cairn model --help` shows what is needed"),
+            AddError::Missing { .. } => Some("--from names the folder or address that the files lie below"),
+            AddError::Different { .. } => Some("what was wrong is removed; another source may have the right files"),
+            AddError::Download(DownloadError::Unreachable { .. } | DownloadError::Broken { .. }) => Some(
+                "the same command goes on where it was; without a network, copy the files to a folder and use --from DIR",
+            ),
+            _ => None,
+        };
+        let object = ErrorObject::new(kind, chain(&error));
+        Self::Failed(match hint {
+            Some(hint) => object.hint(hint),
+            None => object,
+        })
     }
 }
 
@@ -126,9 +228,10 @@ fn list(session: &Session) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn info(model: &Description, session: &Session) -> Result<Exit, Failure> {
+/// Without a path where it does not run.
+fn info(model: &Description, path: Option<&ModelPath>, session: &Session) -> Result<Exit, Failure> {
     if session.output.form != Form::People {
-        Output::object(&ModelObject::from(model))?;
+        Output::object(&ModelObject { path: path.map(PathObject::from), ..model.into() })?;
         return Ok(Exit::Done);
     }
     let languages = model.info.languages.join(" ");
@@ -141,6 +244,8 @@ fn info(model: &Description, session: &Session) -> Result<Exit, Failure> {
         ("dimensions", &model.info.dimensions.to_string()),
         ("reads at most", &format!("{} tokens of a text", model.info.max_tokens)),
         ("languages", if languages.is_empty() { "not known" } else { &languages }),
+        ("precision", &path.map_or_else(String::new, |path| path.precision.to_string())),
+        ("runs on", path.map_or("", |path| &path.words)),
     ];
     for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
         session.output.say(&format!("{}  {value}", session.output.dim(&format!("{name:>13}"))))?;
@@ -220,4 +325,16 @@ pub(crate) async fn embed(arguments: &EmbedArguments, session: &Session) -> Resu
         Output::object(&Document { vectors: kept })?;
     }
     Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_templates() {
+        for template in [SPINNER, BAR] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
 }

@@ -69,7 +69,8 @@ impl Session {
         Ok(Options { cache_file, ..self.options() }.in_memory()?)
     }
 
-    fn options(&self) -> Options {
+    /// As the settings say.
+    pub(crate) fn options(&self) -> Options {
         Options {
             wait: self.config.wait.value,
             holder: format!("cairn {}", self.verb),

@@ -52,8 +52,8 @@ fn no_such_place(place: u32) -> Error {
 }
 
 impl Ctx {
-    fn embedder(&self) -> Result<&Embedder, Error> {
-        self.capabilities.embedder.as_ref().ok_or_else(|| Error::Unavailable("this store has no model".to_owned()))
+    fn embedder(&self) -> Result<Embedder, Error> {
+        self.capabilities.serving.embedder().ok_or_else(|| Error::Unavailable("this store has no model".to_owned()))
     }
 
     /// The vectors at some places, as handles that outlive the borrow.
@@ -66,7 +66,7 @@ impl Ctx {
     /// Has the texts computed, unless that is under way.
     fn ask(&mut self, vectors: &Resource<Vectors>) -> wasmtime::Result<()> {
         let vectors = self.table.get_mut(vectors)?;
-        if let (Some(lane), Some(embedder)) = (vectors.unasked.take(), &self.capabilities.embedder) {
+        if let (Some(lane), Some(embedder)) = (vectors.unasked.take(), self.capabilities.serving.embedder()) {
             embedder.compute(&vectors.pending, Purpose::Document, lane);
         }
         Ok(())
@@ -82,10 +82,9 @@ impl Ctx {
 
     /// Has what is owed computed, now that the model is needed anyway.
     fn pay(&self) {
-        if let Some(embedder) = &self.capabilities.embedder
-            && self.room.owes(&self.capabilities.records)
-        {
-            self.room.pay(&self.capabilities.records, &self.capabilities.writer, embedder);
+        let capabilities = &self.capabilities;
+        if capabilities.serving.embedder().is_some() && self.room.owes(&capabilities.records) {
+            self.room.pay(&capabilities.records, &capabilities.writer, &capabilities.serving);
         }
     }
 }
@@ -346,7 +345,7 @@ impl storage::Host for Ctx {
             scrub: options.scrub,
         };
         let applied = self.capabilities.writer.apply(batch).await;
-        if let (true, Some(embedder)) = (options.scrub, &self.capabilities.embedder) {
+        if let (true, Some(embedder)) = (options.scrub, self.capabilities.serving.embedder()) {
             embedder.clear_cache();
         }
         if owes && applied.is_ok() {

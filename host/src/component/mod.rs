@@ -7,14 +7,15 @@ pub use imports::{Snapshot, Vectors};
 use crate::contract::memory as verbs;
 use crate::contract::types::Error;
 use crate::contract::{self, MemoryEngine, MemoryEnginePre};
-use crate::embedder::Embedder;
 use crate::room::{Room, Rooms};
+use crate::serving::Serving;
 use crate::store::{Store as Records, Tenant};
 use crate::system::System;
 use crate::writer::Writer;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::SemaphorePermit;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store,
@@ -49,8 +50,7 @@ pub(crate) struct Capabilities {
     pub(crate) records: Records,
     pub(crate) writer: Writer,
     pub(crate) rooms: Arc<Rooms>,
-    /// None: words alone.
-    pub(crate) embedder: Option<Embedder>,
+    pub(crate) serving: Arc<Serving>,
     pub(crate) system: Arc<dyn System>,
 }
 
@@ -200,6 +200,17 @@ impl Instances {
         &self.machine.capabilities
     }
 
+    /// Those of another room.
+    pub(crate) fn of(&self, room: Arc<Room>) -> Instances {
+        self.machine.instances(room)
+    }
+
+    /// Waits until no call is under way, and keeps new ones waiting while the answer lives.
+    pub(crate) async fn still(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let all = u32::try_from(CALLS).expect("small");
+        self.machine.calls.acquire_many(all).await.map_err(|_| closed())
+    }
+
     /// Runs one call in an instance of its own. The instance is kept only after a clean end: a trap, a timeout or a
     /// caller that went away drops it with all it held.
     async fn call<T>(
@@ -207,18 +218,31 @@ impl Instances {
         call: impl AsyncFnOnce(&verbs::Guest, &mut Store<Ctx>) -> wasmtime::Result<Result<T, Error>>,
     ) -> Result<T, Error> {
         let work = async {
-            let permit = self.machine.calls.acquire().await;
-            let _permit = permit.map_err(|_| Error::Unavailable("the engine is closed".to_owned()))?;
-            let mut instance = self.instance().await.map_err(|error| Error::Internal(format!("{error:#}")))?;
-            match call(instance.engine.cairn_memory_memory(), &mut instance.store).await {
-                Ok(answer) => {
-                    self.keep(instance);
-                    answer
-                }
-                Err(trap) => Err(trapped(&trap)),
-            }
+            let _permit = self.machine.calls.acquire().await.map_err(|_| closed())?;
+            self.run(call).await
         };
         tokio::time::timeout(self.machine.deadline, work).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    /// As `embedded_texts`, for the host's own work: also while calls are kept waiting.
+    pub(crate) async fn embedded_texts_at_once(&self, ids: &[String]) -> Result<Vec<Option<Vec<String>>>, Error> {
+        let work =
+            self.run(async |guest: &verbs::Guest, store: &mut Store<Ctx>| guest.call_embedded_texts(store, ids).await);
+        tokio::time::timeout(self.machine.deadline, work).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    async fn run<T>(
+        &self,
+        call: impl AsyncFnOnce(&verbs::Guest, &mut Store<Ctx>) -> wasmtime::Result<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut instance = self.instance().await.map_err(|error| Error::Internal(format!("{error:#}")))?;
+        match call(instance.engine.cairn_memory_memory(), &mut instance.store).await {
+            Ok(answer) => {
+                self.keep(instance);
+                answer
+            }
+            Err(trap) => Err(trapped(&trap)),
+        }
     }
 
     async fn instance(&self) -> wasmtime::Result<Instance> {
@@ -256,6 +280,10 @@ impl Instances {
             idle.push(instance);
         }
     }
+}
+
+fn closed() -> Error {
+    Error::Unavailable("the engine is closed".to_owned())
 }
 
 /// What the caller is told of a call that did not come to its end.
@@ -297,4 +325,5 @@ verbs! {
     stats = call_stats(scope: &contract::types::Scope) -> verbs::Statistics;
     flush = call_flush(timeout_ms: u32) -> ();
     maintain = call_maintain(chores: verbs::Chores, limit: u32) -> verbs::Maintained;
+    embedded_texts = call_embedded_texts(ids: &[String]) -> Vec<Option<Vec<String>>>;
 }

@@ -369,7 +369,7 @@ impl Shared {
 }
 
 /// Runs what is not ours; a panic in it is an error.
-fn guarded<T>(run: impl FnOnce() -> Result<T, EmbedError>) -> Result<T, EmbedError> {
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, EmbedError>) -> Result<T, EmbedError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let reason = panic.downcast_ref::<String>().cloned();
         let reason = reason.or_else(|| panic.downcast_ref::<&str>().map(|reason| (*reason).to_owned()));

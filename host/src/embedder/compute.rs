@@ -2,9 +2,10 @@
 //! file has it. Says which, and why.
 use std::collections::BTreeMap;
 
-use super::{EmbedError, WithTokens};
+use super::batch::guarded;
 use super::packed::{Form, PackedGraph, Place};
 use super::tract::{Graph, parse};
+use super::{EmbedError, WithTokens};
 
 /// A model ready to run, shared by all threads.
 pub(super) enum Computation {
@@ -32,6 +33,18 @@ impl Computation {
         match self {
             Self::Packed(graph) => graph.path().to_owned(),
             Self::Stock { reason, .. } => format!("the file's own graph in f32, as it is not recognised: {reason}"),
+        }
+    }
+
+    /// Whether it reads tokens up to this id. The error says up to where, or why not.
+    pub(super) fn reads(&self, highest: u32) -> Result<(), String> {
+        match self {
+            Self::Packed(graph) if (highest as usize) < graph.words() => Ok(()),
+            Self::Packed(graph) => Err(format!("the weights have {}", graph.words())),
+            Self::Stock { graph, .. } => {
+                let ran = guarded(|| graph.run(&[&[highest]]));
+                ran.map(drop).map_err(|cause| format!("which the weights do not take: {cause}"))
+            }
         }
     }
 

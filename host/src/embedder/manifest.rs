@@ -1,28 +1,20 @@
-//! The models there are: one within the binary, others in folders. Finds, describes and checks their files; reads the
-//! weights only when a vector is asked for.
-use std::borrow::Cow;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+//! What a model's files do not say of themselves: width, pooling, prefixes, checksums. The manifests of the models that
+//! Cairn knows are within the binary, whoever brings their files. Reads no other file.
+use std::path::{Component, Path};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::compute::Computation;
-use super::packed::{Form, Place};
-use super::tokens::TextSplitter;
-use super::{Cpu, EmbedError, Encoder, ModelInfo, Precision, Purpose, Tokens, WithTokens};
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(super) const WEIGHTS: &str = "model.onnx";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
 
-/// The model of the binary.
-pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
-
-const MANIFEST: &str = "manifest.json";
-const WEIGHTS: &str = "model.onnx";
-const TOKENIZER: &str = "tokenizer.json";
-
-static EMBEDDED_MANIFEST: &[u8] = include_bytes!("../../../models/all-MiniLM-L6-v2/manifest.json");
-static EMBEDDED_WEIGHTS: &[u8] = include_bytes!("../../../models/all-MiniLM-L6-v2/model.onnx");
-static EMBEDDED_TOKENIZER: &[u8] = include_bytes!("../../../models/all-MiniLM-L6-v2/tokenizer.json");
+/// Weights and tokenizer of these have to be brought, but for the first, which is whole in the binary.
+static KNOWN: [&[u8]; 3] = [
+    include_bytes!("../../../models/all-MiniLM-L6-v2/manifest.json"),
+    include_bytes!("../../../models/bge-small-en-v1.5/manifest.json"),
+    include_bytes!("../../../models/multilingual-e5-small/manifest.json"),
+];
 
 /// A model's manifest.json: what its files do not say of themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -80,170 +72,79 @@ pub struct Prefixes {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ModelFile {
     pub name: String,
+    /// Where the publisher has it, below the model's address, if not under its name.
+    pub published: Option<String>,
     pub bytes: Option<u64>,
     /// Hexadecimal, lower case.
     pub sha256: Option<String>,
 }
 
-/// Where a model's files are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ModelSource {
-    /// Within the binary.
-    Embedded,
-    Folder(PathBuf),
-}
-
-/// A model that was found; its weights and its tokenizer are not read yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Model {
-    pub manifest: Manifest,
-    pub source: ModelSource,
-    /// 16 hexadecimal digits; differs whenever vectors are not comparable.
-    pub fingerprint: String,
-    /// Asked for; `None`: the fastest that finds the same.
-    pub precision: Option<Precision>,
-    /// Where packed weights are kept, a folder of this user alone; `None`: nowhere.
-    pub packed: Option<PathBuf>,
-}
-
-/// The model of that name, or in that folder; [`DEFAULT_MODEL`] without a name.
-///
-/// A name is looked for in each folder of `search`, then within the binary. Anything with a path separator is a folder.
-pub fn resolve(name_or_dir: Option<&str>, search: &[PathBuf]) -> Result<Model, EmbedError> {
-    let name = name_or_dir.unwrap_or(DEFAULT_MODEL);
-    if name.contains(std::path::is_separator) || matches!(name, "." | "..") {
-        return Model::read(ModelSource::Folder(name.into()));
-    }
-    let folders = search.iter().map(|folder| folder.join(name));
-    if let Some(folder) = folders.into_iter().find(|folder| folder.join(MANIFEST).exists()) {
-        return Model::read(ModelSource::Folder(folder));
-    }
-    if name == DEFAULT_MODEL {
-        return Model::read(ModelSource::Embedded);
-    }
-    let mut known: Vec<String> = list(search).into_iter().flatten().map(|model| model.manifest.name).collect();
-    known.sort();
-    known.dedup();
-    Err(EmbedError::Unknown { name: name.to_owned(), known: known.join(", ") })
-}
-
-/// Every model that a name can mean: those of the folders in `search`, then the one of the binary. Damaged ones are
-/// errors in their place.
-#[must_use]
-pub fn list(search: &[PathBuf]) -> Vec<Result<Model, EmbedError>> {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    for root in search {
-        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-        let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        found.retain(|folder| folder.join(MANIFEST).exists());
-        found.sort();
-        folders.extend(found);
-    }
-    let sources = folders.into_iter().map(ModelSource::Folder).chain([ModelSource::Embedded]);
-    sources.map(Model::read).collect()
-}
-
-impl Model {
-    fn read(source: ModelSource) -> Result<Self, EmbedError> {
-        let refused = |reason: String| source.refused("manifest", reason);
-        let bytes = source.bytes(MANIFEST).map_err(refused)?;
-        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|cause| refused(cause.to_string()))?;
-        if manifest.name.is_empty() || manifest.dimensions == 0 {
-            return Err(refused("it has no name or no dimensions".to_owned()));
-        }
-        let checksum = |what, file| {
-            let listed = manifest.file(file).and_then(|file| file.sha256.clone());
-            match listed {
-                Some(sha256) => Ok(sha256),
-                None => source.bytes(file).map(|bytes| sha256(&bytes)).map_err(|reason| source.refused(what, reason)),
-            }
-        };
-        let weights = checksum("weights", WEIGHTS)?;
-        let tokenizer = checksum("tokenizer", TOKENIZER)?;
-        let fingerprint = fingerprint(&manifest, &weights, &tokenizer);
-        Ok(Self { manifest, source, fingerprint, precision: None, packed: None })
-    }
-
-    #[must_use]
-    pub fn info(&self) -> ModelInfo {
-        ModelInfo {
-            name: self.manifest.name.clone(),
-            fingerprint: self.fingerprint.clone(),
-            dimensions: self.manifest.dimensions,
-            max_tokens: self.manifest.max_tokens,
-            languages: self.manifest.languages.clone(),
-            token_vectors: false,
-        }
-    }
-
-    /// What computes its vectors, with nothing loaded yet.
-    #[must_use]
-    pub fn encoder(self) -> Arc<dyn Encoder> {
-        Arc::new(ModelEncoder { model: self, splitter: OnceLock::new(), graph: OnceLock::new() })
-    }
-
-    /// How its vectors are computed on this machine, in words. Reads the weights.
-    pub fn path(&self) -> Result<String, EmbedError> {
-        self.computation().map(|computation| computation.path())
-    }
-
-    /// What it computes in on this machine.
-    #[must_use]
-    pub fn computes_in(&self) -> Precision {
-        let is_checked = self.manifest.int8 == Int8::Checked;
-        self.precision.unwrap_or_else(|| Precision::fastest(Cpu::detect(), is_checked))
-    }
-
-    /// What makes its vectors what they are, to the last bit, beside the text.
-    #[must_use]
-    pub fn origin(&self) -> String {
-        format!("{} {} {}", self.fingerprint, self.computes_in(), Cpu::detect().name())
-    }
-
-    fn computation(&self) -> Result<Computation, EmbedError> {
-        let form = Form {
-            pooling: self.manifest.pooling,
-            dimensions: self.manifest.dimensions as usize,
-            max_tokens: self.manifest.max_tokens as usize,
-            precision: self.computes_in(),
-            cpu: Cpu::detect(),
-        };
-        let place =
-            self.packed.as_ref().map(|folder| Place { folder: folder.clone(), fingerprint: self.fingerprint.clone() });
-        if let Some(computation) = place.as_ref().and_then(|place| Computation::kept(&form, place)) {
-            return Ok(computation);
-        }
-        let onnx = self.file("weights", WEIGHTS)?;
-        let computation = Computation::new(&onnx, &form, place.as_ref());
-        computation.map_err(|reason| self.source.refused("weights", reason))
-    }
-
-    /// A file, checked against the manifest. The binary's own are checked by a test.
-    fn file(&self, what: &'static str, name: &str) -> Result<Cow<'static, [u8]>, EmbedError> {
-        let refused = |reason| self.source.refused(what, reason);
-        let bytes = self.source.bytes(name).map_err(refused)?;
-        if self.source != ModelSource::Embedded {
-            self.manifest.check(name, &bytes).map_err(refused)?;
-        }
-        Ok(bytes)
-    }
-}
-
 impl Manifest {
-    fn file(&self, name: &str) -> Option<&ModelFile> {
+    /// Reads a manifest.json. The error is the reason alone.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
+        let manifest: Self = serde_json::from_slice(json).map_err(|cause| cause.to_string())?;
+        if manifest.name.is_empty() || manifest.dimensions == 0 {
+            return Err("it has no name or no dimensions".to_owned());
+        }
+        let names = manifest.files.iter().map(|file| &file.name).chain([&manifest.name]);
+        if let Some(name) = names.into_iter().find(|name| !is_plain(name)) {
+            return Err(format!("{name:?} is no plain name of a file"));
+        }
+        let mut published = manifest.files.iter().filter_map(|file| file.published.as_ref());
+        if let Some(path) = published.find(|path| !path.split('/').all(is_plain)) {
+            return Err(format!("{path:?} leads elsewhere"));
+        }
+        Ok(manifest)
+    }
+
+    /// The manifest.json of a model that Cairn knows.
+    #[must_use]
+    pub(crate) fn known(name: &str) -> Option<&'static [u8]> {
+        KNOWN.into_iter().find(|json| Self::parse(json).is_ok_and(|manifest| manifest.name == name))
+    }
+
+    /// The names of all models that Cairn knows.
+    pub(crate) fn all_known() -> Vec<String> {
+        KNOWN.into_iter().filter_map(|json| Self::parse(json).ok()).map(|manifest| manifest.name).collect()
+    }
+
+    /// The manifest.json with sizes and checksums of files that it has none of. The error is the reason alone.
+    pub(crate) fn recorded(json: &[u8], files: &[(String, u64, String)]) -> Result<Vec<u8>, String> {
+        let mut manifest: serde_json::Value = serde_json::from_slice(json).map_err(|cause| cause.to_string())?;
+        let listed = manifest.get_mut("files").and_then(serde_json::Value::as_array_mut).ok_or("it lists no files")?;
+        for file in listed {
+            let found = files.iter().find(|(name, ..)| file.get("name").is_some_and(|listed| listed == name));
+            if let (Some((_, bytes, sha256)), Some(file)) = (found, file.as_object_mut()) {
+                file.insert("bytes".to_owned(), (*bytes).into());
+                file.insert("sha256".to_owned(), sha256.clone().into());
+            }
+        }
+        serde_json::to_vec_pretty(&manifest).map_err(|cause| cause.to_string())
+    }
+
+    pub(super) fn file(&self, name: &str) -> Option<&ModelFile> {
         self.files.iter().find(|file| file.name == name)
     }
 
     /// The error is the reason alone.
-    fn check(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
-        let Some(file) = self.file(name) else { return Ok(()) };
-        let size = bytes.len() as u64;
+    pub(super) fn check(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        match self.file(name) {
+            Some(file) => file.check(bytes.len() as u64, || sha256(bytes)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ModelFile {
+    /// Compares size and checksum with what is listed. The error is the reason alone.
+    pub(crate) fn check(&self, size: u64, sha256: impl FnOnce() -> String) -> Result<(), String> {
+        let (file, name) = (self, &self.name);
         if let Some(expected) = file.bytes.filter(|expected| *expected != size) {
             let cut = if size < expected { "; it may have been cut short" } else { "" };
             return Err(format!("{name} has {size} bytes, not the {expected} of the manifest{cut}"));
         }
         let Some(expected) = &file.sha256 else { return Ok(()) };
-        let found = sha256(bytes);
+        let found = sha256();
         if *expected != found {
             let short = |sum: &str| sum.chars().take(12).collect::<String>();
             return Err(format!(
@@ -256,271 +157,81 @@ impl Manifest {
     }
 }
 
-impl ModelSource {
-    /// The error is the reason alone.
-    fn bytes(&self, name: &str) -> Result<Cow<'static, [u8]>, String> {
-        let embedded = match (self, name) {
-            (Self::Folder(folder), _) => {
-                let bytes = std::fs::read(folder.join(name)).map_err(|cause| format!("{name}: {cause}"));
-                return bytes.map(Cow::Owned);
-            }
-            (Self::Embedded, MANIFEST) => EMBEDDED_MANIFEST,
-            (Self::Embedded, WEIGHTS) => EMBEDDED_WEIGHTS,
-            (Self::Embedded, _) => EMBEDDED_TOKENIZER,
-        };
-        Ok(Cow::Borrowed(embedded))
-    }
-
-    fn place(&self) -> String {
-        match self {
-            Self::Embedded => format!("{DEFAULT_MODEL} (built in)"),
-            Self::Folder(folder) => Path::display(folder).to_string(),
-        }
-    }
-
-    fn refused(&self, what: &'static str, reason: String) -> EmbedError {
-        EmbedError::Load { what, place: self.place(), reason }
-    }
-}
-
-/// A model whose tokenizer and graph are read when first used.
-struct ModelEncoder {
-    model: Model,
-    splitter: OnceLock<Result<TextSplitter, EmbedError>>,
-    graph: OnceLock<Result<Computation, EmbedError>>,
-}
-
-impl ModelEncoder {
-    fn splitter(&self) -> Result<&TextSplitter, EmbedError> {
-        let splitter = self.splitter.get_or_init(|| {
-            let begun = Instant::now();
-            let json = self.model.file("tokenizer", TOKENIZER)?;
-            let splitter = TextSplitter::new(&json, self.model.manifest.max_tokens);
-            tracing::debug!(ms = begun.elapsed().as_secs_f64() * 1e3, "tokenizer ready");
-            splitter.map_err(|reason| self.model.source.refused("tokenizer", reason))
-        });
-        splitter.as_ref().map_err(Clone::clone)
-    }
-
-    fn graph(&self) -> Result<&Computation, EmbedError> {
-        let graph = self.graph.get_or_init(|| {
-            let begun = Instant::now();
-            let computation = self.model.computation();
-            tracing::debug!(ms = begun.elapsed().as_secs_f64() * 1e3, "model ready");
-            computation
-        });
-        graph.as_ref().map_err(Clone::clone)
-    }
-}
-
-impl Encoder for ModelEncoder {
-    fn tokens(&self, text: &str, purpose: Purpose) -> Result<Tokens, EmbedError> {
-        let prefixes = &self.model.manifest.prefixes;
-        let prefix = match purpose {
-            Purpose::Document => &prefixes.document,
-            Purpose::Query => &prefixes.query,
-        };
-        if prefix.is_empty() {
-            return self.splitter()?.split(text);
-        }
-        self.splitter()?.split(&format!("{prefix}{text}"))
-    }
-
-    fn prepare(&self) -> Result<(), EmbedError> {
-        self.graph().map(|_| ())
-    }
-
-    fn encode(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        self.graph()?.run(sequences)
-    }
-
-    fn encode_tokens(&self, sequences: &[&[u32]]) -> Result<Vec<WithTokens>, EmbedError> {
-        self.graph()?.run_tokens(sequences)
-    }
-}
-
 /// Of all that makes vectors what they are; the precision of the computation is not part of it.
-fn fingerprint(manifest: &Manifest, weights: &str, tokenizer: &str) -> String {
+pub(super) fn fingerprint(manifest: &Manifest, weights: &str, tokenizer: &str) -> String {
     let Manifest { dimensions, max_tokens, pooling, prefixes, .. } = manifest;
     let Prefixes { document, query } = prefixes;
     let parts = format!("{weights}\n{tokenizer}\n{dimensions}\n{max_tokens}\n{pooling:?}\n{document:?}\n{query:?}");
     sha256(parts.as_bytes())[..16].to_owned()
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(super) fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
+}
+
+/// Whether it names a file in a folder, and none elsewhere or hidden.
+fn is_plain(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    let is_one = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+    is_one && !name.starts_with('.') && !name.contains(['/', '\\'])
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
-    #[derive(Deserialize)]
-    struct Reference {
-        texts: Vec<ReferenceText>,
-    }
-
-    #[derive(Deserialize)]
-    struct ReferenceText {
-        text: String,
-        ids: Vec<u32>,
-        vector: Vec<f32>,
-    }
-
-    fn reference() -> Reference {
-        serde_json::from_slice(include_bytes!("../../../models/all-MiniLM-L6-v2/reference.json")).unwrap()
-    }
-
-    fn cosine(a: &[f32], b: &[f32]) -> f64 {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
-        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-    }
-
     #[test]
-    fn the_embedded_files_are_those_of_the_manifest() {
-        let model = resolve(None, &[]).unwrap();
-        assert_eq!((model.manifest.name.as_str(), &model.source), (DEFAULT_MODEL, &ModelSource::Embedded));
-        assert_eq!(model.manifest.check(WEIGHTS, EMBEDDED_WEIGHTS), Ok(()));
-        assert_eq!(model.manifest.check(TOKENIZER, EMBEDDED_TOKENIZER), Ok(()));
-        assert_eq!(model.manifest.files.len(), 2);
-    }
-
-    #[test]
-    fn vectors_are_those_of_the_reference() {
-        let encoder = resolve(None, &[]).unwrap().encoder();
-        for expected in reference().texts {
-            let ids = encoder.tokens(&expected.text, Purpose::Document).unwrap().ids;
-            assert_eq!(ids, expected.ids, "{}", expected.text);
-            let vector = encoder.encode(&[&ids]).unwrap().remove(0);
-            let cosine = cosine(&vector, &expected.vector);
-            assert!(cosine > 0.9999, "{cosine} for {}", expected.text);
-            // Whatever stands beside it in a run, and wherever.
-            let mut other = ids.clone();
-            other.reverse();
-            let beside = encoder.encode(&[&other, &ids, &other, &other, &ids]).unwrap();
-            assert_eq!([&beside[1], &beside[4]], [&vector, &vector], "{}", expected.text);
+    fn the_models_that_cairn_knows() {
+        let known: Vec<Manifest> = KNOWN.into_iter().map(|json| Manifest::parse(json).unwrap()).collect();
+        let told: Vec<String> = known
+            .iter()
+            .map(|m| format!("{} {} {} {:?} {:?}", m.name, m.dimensions, m.max_tokens, m.pooling, m.prefixes.query))
+            .collect();
+        let expected = [
+            r#"all-MiniLM-L6-v2 384 256 Mean """#,
+            r#"bge-small-en-v1.5 384 512 Cls "Represent this sentence for searching relevant passages: ""#,
+            r#"multilingual-e5-small 384 512 Mean "query: ""#,
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(known[2].prefixes.document, "passage: ");
+        assert_eq!(Manifest::all_known(), known.iter().map(|manifest| manifest.name.clone()).collect::<Vec<_>>());
+        for manifest in &known {
+            let names: Vec<&str> = manifest.files.iter().map(|file| &*file.name).collect();
+            assert_eq!(names, [WEIGHTS, TOKENIZER], "{}", manifest.name);
+            assert!(Manifest::known(&manifest.name).is_some());
         }
-    }
-
-    /// A folder with a small tokenizer, weights that are none, and this manifest.
-    fn folder(files: &str) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        let manifest = format!(
-            r#"{{"name":"tiny","dimensions":4,"max_tokens":8,"pooling":"cls","prefixes":{{"query":"q: "}},"files":[{files}]}}"#
-        );
-        fs::write(folder.path().join(MANIFEST), manifest).unwrap();
-        fs::write(folder.path().join(WEIGHTS), b"weights").unwrap();
-        fs::write(folder.path().join(TOKENIZER), b"{}").unwrap();
-        folder
-    }
-
-    /// The error of reading, or else of loading, without the folder's name.
-    #[track_caller]
-    fn check(folder: &tempfile::TempDir, expected: &str) {
-        let path = folder.path().to_str().unwrap();
-        let prepared = resolve(Some(path), &[]).and_then(|model| {
-            let encoder = model.encoder();
-            encoder.prepare()?;
-            encoder.tokens("tea", Purpose::Query).map(|_| ())
-        });
-        assert_eq!(prepared.unwrap_err().to_string().replace(path, "DIR"), expected);
+        assert_eq!(Manifest::known("none"), None);
     }
 
     #[test]
-    fn a_missing_file_is_named() {
-        let folder = folder("");
-        fs::remove_file(folder.path().join(WEIGHTS)).unwrap();
-        let missing = std::io::Error::from_raw_os_error(2);
-        check(&folder, &format!("cannot load the weights of the model at DIR: model.onnx: {missing}"));
-        fs::remove_file(folder.path().join(MANIFEST)).unwrap();
-        check(&folder, &format!("cannot load the manifest of the model at DIR: manifest.json: {missing}"));
+    fn checksums_are_recorded_and_the_rest_stays() {
+        let json = br#"{"name":"a","source":{"model":"b"},"dimensions":1,"max_tokens":2,"pooling":"cls",
+            "files":[{"name":"model.onnx","published":"x/y"},{"name":"tokenizer.json"}]}"#;
+        let recorded = Manifest::recorded(json, &[("model.onnx".to_owned(), 7, "ab".to_owned())]).unwrap();
+        let text = String::from_utf8(recorded.clone()).unwrap();
+        assert!(text.contains(r#""model": "b""#), "{text}");
+        let files = Manifest::parse(&recorded).unwrap().files;
+        let listed = |name: &str, published: Option<&str>, bytes, sha256: Option<&str>| ModelFile {
+            name: name.to_owned(),
+            published: published.map(str::to_owned),
+            bytes,
+            sha256: sha256.map(str::to_owned),
+        };
+        let expected =
+            [listed("model.onnx", Some("x/y"), Some(7), Some("ab")), listed("tokenizer.json", None, None, None)];
+        assert_eq!(files, expected);
     }
 
     #[test]
-    fn a_broken_manifest_is_refused() {
-        let folder = folder("");
-        fs::write(folder.path().join(MANIFEST), r#"{"name":"tiny"}"#).unwrap();
-        let reason = "missing field `dimensions` at line 1 column 15";
-        check(&folder, &format!("cannot load the manifest of the model at DIR: {reason}"));
-    }
-
-    #[test]
-    fn a_file_cut_short_is_refused() {
-        check(
-            &folder(r#"{"name":"model.onnx","bytes":9,"sha256":"00"}"#),
-            "cannot load the weights of the model at DIR: model.onnx has 7 bytes, not the 9 of the manifest; \
-             it may have been cut short",
-        );
-    }
-
-    #[test]
-    fn a_wrong_checksum_is_refused() {
-        check(
-            &folder(r#"{"name":"model.onnx","bytes":7,"sha256":"00"}"#),
-            "cannot load the weights of the model at DIR: model.onnx has the checksum 9a129038d9a0…, \
-             not 00… of the manifest",
-        );
-    }
-
-    #[test]
-    fn weights_cut_short_are_refused_without_a_checksum_too() {
-        let folder = folder("");
-        for length in [EMBEDDED_WEIGHTS.len() / 2, 0] {
-            fs::write(folder.path().join(WEIGHTS), &EMBEDDED_WEIGHTS[..length]).unwrap();
-            let encoder = resolve(folder.path().to_str(), &[]).unwrap().encoder();
-            let error = encoder.prepare().unwrap_err().to_string();
-            assert!(error.starts_with("cannot load the weights of the model at "), "{error}");
+    fn names_lead_nowhere_else() {
+        for name in ["../a", "/a", "a/b", "..", ".a", "", "a\\b"] {
+            assert!(!is_plain(name), "{name}");
         }
-    }
-
-    #[test]
-    fn weights_of_another_width_are_refused() {
-        let folder = folder("");
-        fs::write(folder.path().join(WEIGHTS), EMBEDDED_WEIGHTS).unwrap();
-        let error = resolve(folder.path().to_str(), &[]).unwrap().encoder().prepare().unwrap_err().to_string();
-        assert!(error.ends_with("has not 4 numbers a token"), "{error}");
-    }
-
-    #[test]
-    fn a_tokenizer_that_is_none_is_refused() {
-        let folder = folder("");
-        let encoder = resolve(folder.path().to_str(), &[]).unwrap().encoder();
-        let error = encoder.tokens("tea", Purpose::Document).unwrap_err().to_string();
-        assert!(error.starts_with("cannot load the tokenizer of the model at "), "{error}");
-    }
-
-    #[test]
-    fn folders_come_before_the_binary() {
-        let root = tempfile::tempdir().unwrap();
-        let tiny = folder("");
-        let target = root.path().join(DEFAULT_MODEL);
-        fs::create_dir(&target).unwrap();
-        for file in [MANIFEST, WEIGHTS, TOKENIZER] {
-            fs::copy(tiny.path().join(file), target.join(file)).unwrap();
-        }
-        let search = [root.path().to_owned()];
-        assert_eq!(resolve(None, &search).unwrap().source, ModelSource::Folder(target));
-        let names: Vec<_> = list(&search).into_iter().map(|model| model.unwrap().manifest.name).collect();
-        assert_eq!(names, ["tiny", DEFAULT_MODEL]);
-        let error = resolve(Some("none"), &search).unwrap_err().to_string();
-        assert_eq!(error, "no model `none`: known are all-MiniLM-L6-v2, tiny");
-    }
-
-    #[test]
-    fn the_fingerprint_covers_what_vectors_depend_on() {
-        let model = resolve(None, &[]).unwrap();
-        let print = |manifest: &Manifest| fingerprint(manifest, "weights", "tokenizer");
-        let plain = print(&model.manifest);
-        assert_eq!(plain.len(), 16);
-        let described = Manifest { name: "other".to_owned(), ..model.manifest.clone() };
-        assert_eq!(print(&described), plain);
-        let cut = Manifest { max_tokens: 128, ..model.manifest.clone() };
-        let first = Manifest { pooling: Pooling::Cls, ..model.manifest.clone() };
-        let asked = Prefixes { query: "q".to_owned(), ..Prefixes::default() };
-        let prefixed = Manifest { prefixes: asked, ..model.manifest.clone() };
-        let prints = [print(&cut), print(&first), print(&prefixed), fingerprint(&model.manifest, "x", "tokenizer")];
-        assert!(prints.iter().all(|print| *print != plain), "{prints:?}");
+        assert!(is_plain("model.onnx"));
+        let json = br#"{"name":"a","dimensions":1,"max_tokens":2,"pooling":"cls","files":[{"name":"../up"}]}"#;
+        assert_eq!(Manifest::parse(json), Err("\"../up\" is no plain name of a file".to_owned()));
+        let json = br#"{"name":"a","dimensions":1,"max_tokens":2,"pooling":"cls",
+            "files":[{"name":"b","published":"c/../../d"}]}"#;
+        assert_eq!(Manifest::parse(json), Err("\"c/../../d\" leads elsewhere".to_owned()));
     }
 }

@@ -6,11 +6,16 @@ mod cache;
 mod compute;
 mod hash;
 mod manifest;
+mod model;
 mod packed;
 mod pending;
 mod queue;
 mod tokens;
 mod tract;
+
+#[cfg(test)]
+#[path = "../../../tests/tiny.rs"]
+pub(crate) mod tiny;
 
 use std::sync::Arc;
 
@@ -18,7 +23,9 @@ pub use crate::contract::embedding::{ModelInfo, Purpose, TokenCount};
 pub use batch::{Embedder, Metrics};
 pub use cache::{Cache, CacheMetrics, CacheSize};
 pub use hash::HashEncoder;
-pub use manifest::{DEFAULT_MODEL, Manifest, Model, ModelSource, Pooling, list, resolve};
+pub(crate) use manifest::MANIFEST;
+pub use manifest::{Manifest, ModelFile, Pooling};
+pub use model::{DEFAULT_MODEL, Model, ModelPath, ModelSource, list, resolve};
 pub use packed::{Cpu, Precision};
 pub use pending::Pending;
 pub use queue::{Lane, MOST_WAITING};

@@ -9,6 +9,7 @@ use super::{EmbedError, TokenCount, Tokens};
 pub(super) struct TextSplitter {
     tokenizer: Tokenizer,
     unknown: Option<u32>,
+    highest: u32,
     max_tokens: usize,
     /// What the model puts around a text: `[CLS]` and `[SEP]`.
     n_marks: usize,
@@ -33,13 +34,24 @@ impl TextSplitter {
         if max_tokens <= n_marks {
             return Err(format!("{max_tokens} tokens leave no room beside {n_marks} marks"));
         }
-        Ok(Self { tokenizer, unknown, max_tokens, n_marks })
+        let highest = whole(tokenizer.get_vocab_size(true)).checked_sub(1).ok_or("it has no tokens")?;
+        Ok(Self { tokenizer, unknown, highest, max_tokens, n_marks })
     }
 
+    /// The highest id that a text can have, where ids have no gaps.
+    pub(super) fn highest_id(&self) -> u32 {
+        self.highest
+    }
+
+    /// What the model reads. A text of which nothing is left, between no marks, reads as one unknown token.
     pub(super) fn split(&self, text: &str) -> Result<Tokens, EmbedError> {
         let refused = |cause: tokenizers::Error| EmbedError::Tokens { reason: cause.to_string() };
         let mut encoding = self.tokenizer.encode_fast(text, false).map_err(refused)?;
         let ids = encoding.get_ids();
+        if ids.is_empty() && self.n_marks == 0 {
+            let unknown = self.unknown.ok_or_else(|| EmbedError::Tokens { reason: "it has none".to_owned() })?;
+            return Ok(Tokens { ids: vec![unknown], count: TokenCount { tokens: 1, unknown: 1 } });
+        }
         let count = TokenCount {
             tokens: whole(ids.len() + self.n_marks),
             unknown: whole(ids.iter().filter(|id| Some(**id) == self.unknown).count()),
@@ -93,6 +105,20 @@ mod tests {
     #[test]
     fn a_vocabulary_with_scores_is_read_too() {
         check(UNIGRAM, 8, "teapotx", &[1, 2, 0], 3, 1);
+    }
+
+    #[test]
+    fn nothing_reads_as_one_unknown_token() {
+        check(UNIGRAM, 8, "", &[0], 1, 1);
+        let without = UNIGRAM.replace("<unk>", "none");
+        let splitter = TextSplitter::new(without.as_bytes(), 8).unwrap();
+        assert_eq!(splitter.split(""), Err(EmbedError::Tokens { reason: "it has none".to_owned() }));
+    }
+
+    #[test]
+    fn the_highest_id_counts_marks_too() {
+        assert_eq!(TextSplitter::new(WORDS.as_bytes(), 8).unwrap().highest_id(), 5);
+        assert_eq!(TextSplitter::new(UNIGRAM.as_bytes(), 8).unwrap().highest_id(), 2);
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn check_entries(reading: &Reading, name: &str, tenant: Tenant, problems: &mut V
 }
 
 fn check_orphans(reading: &Reading, name: &str, tenant: Tenant, problems: &mut Vec<String>) -> Result<(), StoreError> {
-    for table in [table::VECTOR, table::OWED] {
+    for table in [table::VECTOR, table::OWED, table::NEXT] {
         scan_tenant(reading, table, tenant, None, |row, _| {
             if reading.get(table::ENTRY, row)?.is_none() {
                 problems.push(format!(

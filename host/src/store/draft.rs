@@ -13,6 +13,7 @@ use crate::contract::storage::Operation;
 use crate::entry::{Change, Seq, StoredEntry};
 use crate::writer::{Batch, BatchVector, Paid};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 const TABLES: usize = 16;
 /// `order` is the commit's position followed by the place in the commit in so many bits. A commit has far fewer new
@@ -233,6 +234,7 @@ impl<'d, 't> Draft<'d, 't> {
             Operation::IndexPut(entry) => self.index_put(layer, tenant, entry, vectors)?,
             Operation::IndexDelete(key) => {
                 let slot = self.slot(layer, tenant, &key)?;
+                self.unmove(layer, tenant, &key);
                 if slot.now.is_some() {
                     layer.set(tenant, key, Slot { existed: slot.existed, now: None });
                 }
@@ -257,6 +259,7 @@ impl<'d, 't> Draft<'d, 't> {
             layer.set(tenant, key, Slot { existed: slot.existed, now: Some(staged) });
             return Ok(());
         };
+        self.unmove(layer, tenant, &key);
         let (mut there, mut owed, mut texts) = (vec![], vec![], vec![]);
         for (passage, index) in passages.iter().zip(0_u32..) {
             let vector = passage.vector.map(|place| &vectors[place as usize]);
@@ -283,6 +286,13 @@ impl<'d, 't> Draft<'d, 't> {
         entry::round(&mut stored);
         layer.set(tenant, key, Slot { existed, now: Some(Staged { stored, owed: texts }) });
         Ok(())
+    }
+
+    /// What the next model made of an entry is worth nothing once its passages change.
+    fn unmove(&self, layer: &mut Layer, tenant: Tenant, key: &str) {
+        if self.store.0.is_migrating.load(Ordering::Acquire) {
+            layer.rows.insert((table::NEXT.to_owned(), entry_row(tenant, key)), None);
+        }
     }
 
     fn merge(&mut self, tenant: Tenant, layer: Layer) -> Result<(), StoreError> {

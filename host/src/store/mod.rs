@@ -9,6 +9,7 @@ mod error;
 mod format;
 mod limits;
 mod lock;
+mod migration;
 mod place;
 mod redb;
 mod rows;
@@ -18,6 +19,8 @@ pub use self::copy::{Backup, Compacted};
 pub(crate) use self::draft::{Committed, Draft, Outcome};
 pub use self::error::StoreError;
 pub(crate) use self::limits::{check as check_batch, check_vector};
+pub use self::migration::Migration;
+pub(crate) use self::migration::Unmoved;
 #[doc(hidden)]
 pub use self::place::{Disk, File, Place};
 #[doc(hidden)]
@@ -34,7 +37,7 @@ use crate::entry::Seq;
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,7 +50,6 @@ const QUICK_ABOVE: u64 = 1 << 30;
 /// Row of `meta` with the latest moment of which numbers were reserved.
 const CLOCK: &[u8] = b"clock";
 const TENANT_BYTES: usize = 256;
-
 /// One store on disk or in memory; the handle is cheap to clone. The file is closed with the last handle.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -58,6 +60,8 @@ struct Inner {
     clock: AtomicI64,
     tenants: Mutex<HashMap<String, Tenant>>,
     model: Mutex<Option<(String, String, u32)>>,
+    /// Whether vectors of another model are being gathered.
+    is_migrating: AtomicBool,
     snapshots: Opened,
     // After the tables: the directory is another's once the file is closed.
     _lock: Option<Lock>,
@@ -152,14 +156,17 @@ impl Store {
             ),
             None => i64::MIN,
         };
-        Ok(Store(Arc::new(Inner {
+        let store = Store(Arc::new(Inner {
             tables,
             clock: AtomicI64::new(clock),
             tenants: Mutex::default(),
             model: Mutex::new(model),
+            is_migrating: AtomicBool::new(false),
             snapshots: Opened::default(),
             _lock: lock,
-        })))
+        }));
+        store.0.is_migrating.store(store.migration()?.is_some(), Ordering::Release);
+        Ok(store)
     }
 
     /// Where the file is.
@@ -269,11 +276,7 @@ impl Store {
     pub fn usage(&self, tenant: Tenant) -> Result<Usage, StoreError> {
         // Before there is a snapshot of this call's own.
         let oldest_snapshot = self.0.snapshots.oldest();
-        Ok(Usage {
-            head: self.snapshot()?.head(tenant)?,
-            bytes: self.0.tables.length()?,
-            oldest_snapshot,
-        })
+        Ok(Usage { head: self.snapshot()?.head(tenant)?, bytes: self.0.tables.length()?, oldest_snapshot })
     }
 
     /// One commit of what `work` puts into the draft, unless that is nothing or fails.

@@ -10,6 +10,8 @@ pub(super) mod table {
     pub(in crate::store) const ENTRY: &str = "entry";
     pub(in crate::store) const VECTOR: &str = "vector";
     pub(in crate::store) const OWED: &str = "owed";
+    /// Vectors of the model that the store is moved to; rows as in `vector`.
+    pub(in crate::store) const NEXT: &str = "vector-next";
     pub(in crate::store) const CHANGE: &str = "change";
     pub(in crate::store) const GUEST: &str = "guest-";
 }

@@ -23,7 +23,7 @@ const PAIRS_BYTES: usize = 4 << 20;
 /// One state of the store. Holding it keeps replaced data on disk; past its life it answers `Expired`.
 pub struct Snapshot {
     reading: Reading,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     since: Instant,
     life: Duration,
     id: u64,
@@ -237,7 +237,7 @@ impl Snapshot {
         Ok(count)
     }
 
-    fn alive(&self) -> Result<&Reading, StoreError> {
+    pub(super) fn alive(&self) -> Result<&Reading, StoreError> {
         if self.since.elapsed() >= self.life { Err(StoreError::Expired) } else { Ok(&self.reading) }
     }
 

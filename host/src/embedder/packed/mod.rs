@@ -101,6 +101,8 @@ impl Place {
 pub(super) struct PackedGraph {
     plan: Arc<TypedSimplePlan>,
     width: usize,
+    /// Rows of its table.
+    words: usize,
     max_tokens: usize,
     path: String,
 }
@@ -139,15 +141,21 @@ impl PackedGraph {
 
     fn of(blocks: Blocks, form: &Form) -> Result<Self, String> {
         let (width, n_layers, precision) = (blocks.width, blocks.layers.len(), form.precision);
+        let words = blocks.words.len() / width;
         let instructions = blocks.layers.first().map_or("no", |layer| layer.qkv.instructions());
         let plan = plan(blocks, form).map_err(|cause| format!("{cause:#}"))?;
         let path = format!("packed tokens, {n_layers} layers, {precision} products with {instructions} instructions");
-        Ok(Self { plan, width, max_tokens: form.max_tokens, path })
+        Ok(Self { plan, width, words, max_tokens: form.max_tokens, path })
     }
 
     /// How it is computed, in words.
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// How many tokens it knows; they have the ids below.
+    pub(super) fn words(&self) -> usize {
+        self.words
     }
 
     /// One run; no sequence is empty.

@@ -2,10 +2,8 @@
 use serde::Deserialize;
 
 use super::*;
+use crate::embedder::tiny::{self, PLAIN, WIDTH, WORDS};
 use crate::embedder::tract;
-use tiny::{PLAIN, WIDTH};
-
-mod tiny;
 
 #[derive(Deserialize)]
 struct Reference {
@@ -98,6 +96,7 @@ fn encoders_are_recognised_in_many_forms() {
     check_form(tiny::Form { heads: 2, tanh: true, ..PLAIN }, Pooling::Cls);
     check_form(tiny::Form { norm_in_parts: true, has_types: true, ..PLAIN }, Pooling::Mean);
     check_form(tiny::Form { heads: 8, turned_weights: true, ..PLAIN }, Pooling::Mean);
+    check_form(tiny::Form { counted: true, norm_in_parts: true, ..PLAIN }, Pooling::Mean);
 }
 
 #[track_caller]
@@ -133,7 +132,7 @@ fn ids_outside_the_table_and_long_texts_are_errors() {
     let form = form(Pooling::Mean, 4, Precision::F32, Cpu::detect());
     let graph = PackedGraph::new(&tiny::encoder(PLAIN), &form, None).unwrap();
     assert_eq!(graph.run(&[]), Ok(Vec::new()));
-    for sequence in [&[40_u32][..], &[1, 2, 3, 4, 5], &[]] {
+    for sequence in [&[u32::try_from(WORDS).unwrap()][..], &[1, 2, 3, 4, 5], &[]] {
         assert!(matches!(graph.run(&[&[1], sequence]), Err(EmbedError::Run { .. })), "{sequence:?}");
     }
     assert!(graph.run(&[&[1]]).is_ok());

@@ -1,7 +1,10 @@
 //! Reading and writing rows: one state of all tables, and one commit in the making.
 use super::{Rows, Touched, engine_error, guarded};
 use crate::store::StoreError;
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableError, TableHandle, WriteTransaction};
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableError, TableHandle,
+    WriteTransaction,
+};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -80,6 +83,14 @@ impl Reading {
         refused.map_or(Ok(()), Err)
     }
 
+    /// Rows of a table.
+    pub(in crate::store) fn length(&self, table: &str) -> Result<u64, StoreError> {
+        guarded("read", &self.path, &self.failed, || {
+            let Some(table) = self.table(table)? else { return Ok(0) };
+            Ok(table.len()?)
+        })
+    }
+
     pub(in crate::store) fn table_names(&self) -> Result<Vec<String>, StoreError> {
         guarded("read", &self.path, &self.failed, || {
             Ok(self.transaction.list_tables()?.map(|table| table.name().to_owned()).collect())
@@ -133,6 +144,55 @@ impl Writing<'_> {
         self.touch(table, key);
         let removed = self.table(table).and_then(|table| Ok(table.remove(key).map(drop)?));
         removed.map_err(|error| engine_error("write to", self.path, self.failed, error))
+    }
+
+    /// Rows of a table.
+    pub(in crate::store) fn length(&mut self, table: &str) -> Result<u64, StoreError> {
+        if !self.existing.iter().any(|name| name == table) && !self.tables.contains_key(table) {
+            return Ok(0);
+        }
+        let length = self.table(table).and_then(|table| Ok(table.len()?));
+        length.map_err(|error| engine_error("read", self.path, self.failed, error))
+    }
+
+    /// Removes a table with all its rows; nothing happens if there is none.
+    pub(in crate::store) fn drop_table(&mut self, table: &str) -> Result<(), StoreError> {
+        self.touch_all(table, table)?;
+        self.tables.remove(table);
+        self.existing.retain(|name| name != table);
+        let dropped = self.transaction.delete_table(Rows::new(table));
+        dropped.map(drop).map_err(|error| engine_error("write to", self.path, self.failed, error.into()))
+    }
+
+    /// Takes note of every key of a table, as one of the table `as_of`.
+    fn touch_all(&mut self, table: &str, as_of: &str) -> Result<(), StoreError> {
+        if self.touched.is_none() || !self.existing.iter().any(|name| name == table) && !self.tables.contains_key(table)
+        {
+            return Ok(());
+        }
+        let keys = self.table(table).and_then(|table| {
+            let keys = table.iter()?.map(|pair| Ok(pair?.0.value().to_vec()));
+            keys.collect::<Result<Vec<Vec<u8>>, redb::Error>>()
+        });
+        let keys = keys.map_err(|error| engine_error("read", self.path, self.failed, error))?;
+        for key in keys {
+            self.touch(as_of, &key);
+        }
+        Ok(())
+    }
+
+    /// Gives a table another name, which no table has; nothing happens if there is none.
+    pub(in crate::store) fn rename_table(&mut self, table: &str, name: &str) -> Result<(), StoreError> {
+        self.touch_all(table, table)?;
+        self.touch_all(table, name)?;
+        let was_open = self.tables.remove(table).is_some();
+        if !was_open && !self.existing.iter().any(|existing| existing == table) {
+            return Ok(());
+        }
+        self.existing.retain(|existing| existing != table);
+        self.existing.push(name.to_owned());
+        let renamed = self.transaction.rename_table(Rows::new(table), Rows::new(name));
+        renamed.map_err(|error| engine_error("write to", self.path, self.failed, error.into()))
     }
 }
 

@@ -1,44 +1,152 @@
-//! A small encoder with random weights, in the forms in which exporters write the same thing.
+//! Small encoders with random weights, in the forms in which exporters write the same thing, and whole model folders of
+//! them. Used by the tests of the embedder and by those of the binary.
 #![expect(clippy::cast_precision_loss, reason = "small numbers")]
 
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use prost::Message;
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto, ValueInfoProto,
     type_proto,
 };
 
-use crate::embedder::packed::kernels::tests::numbers;
-
-pub(super) const WIDTH: usize = 64;
+pub(crate) const WIDTH: usize = 64;
+pub(crate) const WORDS: usize = 64;
 const INNER: usize = 96;
-const WORDS: usize = 40;
 const PLACES: usize = 32;
 const LAYERS: usize = 2;
+/// Of XLM-R: its positions begin behind it.
+const PADDING: i64 = 1;
 
 /// What may differ.
 #[expect(clippy::struct_excessive_bools, reason = "each differs by itself")]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Form {
-    pub(super) heads: usize,
-    pub(super) norm_in_parts: bool,
-    pub(super) tanh: bool,
-    pub(super) has_types: bool,
-    pub(super) turned_weights: bool,
+pub(crate) struct Form {
+    pub(crate) heads: usize,
+    pub(crate) norm_in_parts: bool,
+    pub(crate) tanh: bool,
+    pub(crate) has_types: bool,
+    pub(crate) turned_weights: bool,
+    /// Positions are counted over what is no padding, as XLM-R does, and there is one type of tokens alone.
+    pub(crate) counted: bool,
+    /// So that models differ.
+    pub(crate) seed: u64,
     /// Not what an encoder does: no norm after the attention.
-    pub(super) odd: bool,
+    pub(crate) odd: bool,
 }
 
-pub(super) const PLAIN: Form =
-    Form { heads: 4, norm_in_parts: false, tanh: false, has_types: false, turned_weights: false, odd: false };
+pub(crate) const PLAIN: Form = Form {
+    heads: 4,
+    norm_in_parts: false,
+    tanh: false,
+    has_types: false,
+    turned_weights: false,
+    counted: false,
+    seed: 100,
+    odd: false,
+};
 
-pub(super) fn encoder(form: Form) -> ModelProto {
+/// A model's architecture: how it splits and pools beside how it computes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// As all-MiniLM: the mean, pieces of words.
+    Mean,
+    /// As bge: the first token, with an instruction before queries.
+    Cls,
+    /// As multilingual-e5: XLM-R with scored pieces, the mean, and a prefix before every text.
+    Multilingual,
+}
+
+impl Kind {
+    pub(crate) fn form(self) -> Form {
+        match self {
+            Self::Mean => PLAIN,
+            Self::Cls => Form { has_types: true, norm_in_parts: true, seed: 200, ..PLAIN },
+            Self::Multilingual => Form { counted: true, norm_in_parts: true, seed: 300, ..PLAIN },
+        }
+    }
+}
+
+/// Writes a model folder: weights, tokenizer and a manifest without checksums.
+pub(crate) fn write(folder: &Path, name: &str, kind: Kind) {
+    fs::create_dir_all(folder).expect("a folder of the test");
+    let (pooling, prefixes, tokenizer) = match kind {
+        Kind::Mean => ("mean", r#""document":"","query":"""#, pieces()),
+        Kind::Cls => ("cls", r#""document":"","query":"find: ""#, pieces()),
+        Kind::Multilingual => ("mean", r#""document":"passage: ","query":"query: ""#, scored_pieces()),
+    };
+    let manifest = format!(
+        r#"{{"name":"{name}","source":{{"model":"random"}},"licence":"none","dimensions":{WIDTH},"max_tokens":24,
+        "pooling":"{pooling}","prefixes":{{{prefixes}}},"languages":["en"],
+        "files":[{{"name":"model.onnx"}},{{"name":"tokenizer.json"}}]}}"#
+    );
+    fs::write(folder.join("manifest.json"), manifest).expect("a file of the test");
+    fs::write(folder.join("model.onnx"), encoder(kind.form()).encode_to_vec()).expect("a file of the test");
+    fs::write(folder.join("tokenizer.json"), tokenizer).expect("a file of the test");
+}
+
+/// Letters at the beginning of a word and within it.
+fn pieces() -> String {
+    let mut vocabulary = r#""[PAD]":0,"[UNK]":1,"[CLS]":2,"[SEP]":3"#.to_owned();
+    for (id, letter) in (4..).step_by(2).zip('a'..='z') {
+        write!(vocabulary, r###","{letter}":{id},"##{letter}":{}"###, id + 1).expect("memory takes everything");
+    }
+    let model = format!(
+        r###"{{"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":100,"vocab":{{{vocabulary}}}}}"###
+    );
+    tokenizer(
+        r#"{"type":"BertNormalizer","clean_text":true,"handle_chinese_chars":true,"strip_accents":null,"lowercase":true}"#,
+        r#"{"type":"BertPreTokenizer"}"#,
+        ("[CLS]", 2),
+        ("[SEP]", 3),
+        &model,
+    )
+}
+
+/// Letters with scores, and the mark of a word's beginning.
+fn scored_pieces() -> String {
+    let mut vocabulary = r#"["<s>",0.0],["<pad>",0.0],["</s>",0.0],["<unk>",0.0],["▁",-2.5]"#.to_owned();
+    for (score, letter) in (3..).zip('a'..='z') {
+        write!(vocabulary, r#",["{letter}",-{score}.25],["▁{letter}",-{score}.75]"#).expect("memory takes everything");
+    }
+    let model = format!(r#"{{"type":"Unigram","unk_id":3,"byte_fallback":false,"vocab":[{vocabulary}]}}"#);
+    let words = r#"{"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":true}"#;
+    tokenizer(r#"{"type":"NFKC"}"#, words, ("<s>", 0), ("</s>", 2), &model)
+}
+
+fn tokenizer(normalizer: &str, words: &str, begin: (&str, u32), end: (&str, u32), model: &str) -> String {
+    let ((begin, begin_id), (end, end_id)) = (begin, end);
+    let special = |token: &str, id: u32| format!(r#""{token}":{{"id":"{token}","ids":[{id}],"tokens":["{token}"]}}"#);
+    let mark = |token: &str| format!(r#"{{"SpecialToken":{{"id":"{token}","type_id":0}}}}"#);
+    let [text, other] = ["A", "B"].map(|id| format!(r#"{{"Sequence":{{"id":"{id}","type_id":0}}}}"#));
+    let marks = format!(
+        r#"{{"type":"TemplateProcessing","single":[{},{text},{}],"pair":[{text},{other}],"special_tokens":{{{},{}}}}}"#,
+        mark(begin),
+        mark(end),
+        special(begin, begin_id),
+        special(end, end_id)
+    );
+    format!(
+        r#"{{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":{normalizer},
+        "pre_tokenizer":{words},"post_processor":{marks},"decoder":null,"model":{model}}}"#
+    )
+}
+
+pub(crate) fn encoder(form: Form) -> ModelProto {
     let mut graph = Builder { form, graph: GraphProto::default() };
     let words = graph.constant(&[WORDS, WIDTH], 1.0);
     let mut x = graph.op("Gather", &[&words, "input_ids"], vec![]);
-    let places = graph.constant(&[PLACES, WIDTH], 0.5);
-    let (zero, one, two) = (graph.integers(&[0]), graph.integers(&[1]), graph.integers(&[2]));
     let shape = graph.op("Shape", &["input_ids"], vec![]);
-    let length = graph.op("Slice", &[&shape, &one, &two, &zero], vec![]);
-    let places = graph.op("Slice", &[&places, &zero, &length, &zero], vec![]);
+    let places = if form.counted { graph.counted_places() } else { graph.places_from_the_first(&shape) };
+    if form.counted {
+        // One type, looked up for every token.
+        let types = graph.constant(&[1, WIDTH], 0.5);
+        let none = graph.op("ConstantOfShape", &[&shape], vec![zero()]);
+        let types = graph.op("Gather", &[&types, &none], vec![]);
+        x = graph.op("Add", &[&x, &types], vec![]);
+    }
     if form.has_types {
         let types = graph.constant(&[2, WIDTH], 0.5);
         let types = graph.op("Gather", &[&types, "token_type_ids"], vec![]);
@@ -69,6 +177,28 @@ struct Builder {
 }
 
 impl Builder {
+    fn places_from_the_first(&mut self, shape: &str) -> String {
+        let places = self.constant(&[PLACES, WIDTH], 0.5);
+        let (zero, one, two) = (self.integers(&[0]), self.integers(&[1]), self.integers(&[2]));
+        let length = self.op("Slice", &[shape, &one, &two, &zero], vec![]);
+        self.op("Slice", &[&places, &zero, &length, &zero], vec![])
+    }
+
+    /// The n-th token that is no padding has the place n + padding; padding has its own.
+    fn counted_places(&mut self) -> String {
+        let places = self.constant(&[PLACES + 2, WIDTH], 0.5);
+        let padding = self.integers(&[PADDING]);
+        let axis = self.tensor(&[], 7, 1_i64.to_le_bytes().to_vec());
+        let is_padding = self.op("Equal", &["input_ids", &padding], vec![]);
+        let counts = self.op("Not", &[&is_padding], vec![]);
+        let counts = self.op("Cast", &[&counts], vec![number("to", 6)]);
+        let sum = self.op("CumSum", &[&counts, &axis], vec![]);
+        let sum = self.op("Mul", &[&sum, &counts], vec![]);
+        let sum = self.op("Cast", &[&sum], vec![number("to", 7)]);
+        let sum = self.op("Add", &[&sum, &padding], vec![]);
+        self.op("Gather", &[&places, &sum], vec![])
+    }
+
     fn layer(&mut self, x: &str, mask: &str) -> String {
         let size = WIDTH / self.form.heads;
         let split = self.integers(&[0, 0, self.form.heads.try_into().unwrap(), size.try_into().unwrap()]);
@@ -167,7 +297,7 @@ impl Builder {
 
     /// Random numbers of up to this size.
     fn constant(&mut self, dims: &[usize], size: f32) -> String {
-        let seed = self.graph.initializer.len() as u64 + 100;
+        let seed = self.graph.initializer.len() as u64 + self.form.seed;
         let numbers = numbers(seed, dims.iter().product()).into_iter().map(|x| x * size);
         self.tensor(dims, 1, numbers.flat_map(f32::to_le_bytes).collect())
     }
@@ -206,4 +336,22 @@ fn number(name: &str, i: i64) -> AttributeProto {
 
 fn numbers_of(name: &str, ints: &[i64]) -> AttributeProto {
     AttributeProto { name: name.to_owned(), r#type: 7, ints: ints.to_vec(), ..AttributeProto::default() }
+}
+
+/// A 0 of 64 bits.
+fn zero() -> AttributeProto {
+    let zero = TensorProto { dims: vec![1], data_type: 7, raw_data: vec![0; 8], ..TensorProto::default() };
+    AttributeProto { name: "value".to_owned(), r#type: 4, t: Some(zero), ..AttributeProto::default() }
+}
+
+/// From −1 to 1, by xorshift.
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / f32::from(1_u16 << 11) / 4096.0 - 1.0
+    };
+    std::iter::repeat_with(next).take(count).collect()
 }

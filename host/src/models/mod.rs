@@ -1,10 +1,16 @@
-//! Which models there are and where their files lie, for whoever wants to know without loading one. The embedder finds
-//! and reads them.
+//! Which models there are, where their files lie, and how more are brought. The embedder finds and reads them.
+mod add;
+mod download;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::contract::embedding::ModelInfo;
-use crate::embedder::{self, EmbedError, Model, ModelSource};
+pub(crate) use crate::embedder::ModelPath;
+use crate::embedder::{self, EmbedError, Model, ModelSource, Precision};
+
+pub(crate) use add::{AddError, Place, Step, add};
+pub(crate) use download::DownloadError;
 
 /// What is known of a model before its weights are read.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +40,18 @@ pub(crate) fn list(folders: &[PathBuf]) -> Vec<Result<Description, EmbedError>> 
 /// If there is none, or its manifest cannot be read.
 pub(crate) fn find(name_or_folder: Option<&str>, folders: &[PathBuf]) -> Result<Description, EmbedError> {
     embedder::resolve(name_or_folder, folders).map(|model| describe(&model))
+}
+
+/// How the model of that name or in that folder is computed, in a precision if one is asked for. Loads it.
+///
+/// # Errors
+/// If there is none, or it does not run.
+pub(crate) fn path(
+    name_or_folder: Option<&str>,
+    folders: &[PathBuf],
+    precision: Option<Precision>,
+) -> Result<ModelPath, EmbedError> {
+    Model { precision, ..embedder::resolve(name_or_folder, folders)? }.path()
 }
 
 fn describe(model: &Model) -> Description {
