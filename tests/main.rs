@@ -3,6 +3,7 @@
 
 mod common;
 mod doors;
+mod quality;
 mod recover;
 mod scenarios;
 mod tidy;
