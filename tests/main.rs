@@ -4,6 +4,7 @@
 mod common;
 mod doors;
 mod models;
+mod quality;
 mod recover;
 mod scenarios;
 mod tidy;

@@ -90,4 +90,27 @@ scenarios! {
         a_suggested_successor_ranks_first
         bad_queries_fail_at_their_place
         what_no_search_offers_says_so;
+    understanding:
+        an_answer_has_the_words_of_its_question
+        without_runs_context_orders_as_core_does
+        words_are_searched_without_a_model
+        times_are_told_from_the_readers_day
+        what_yesterday_was_is_found
+        versions_of_then_are_shown
+        doubts_are_raised
+        hits_are_spread
+        why_a_memory_did_not_come_back
+        what_no_branch_finds_is_no_candidate
+        a_prompt_carries_citations
+        a_prompt_stays_within_its_budget
+        misspelt_words_find_the_nearest
+        strange_queries_have_defined_answers;
+    comparing:
+        near_duplicates_are_linked_and_folded
+        what_only_looks_the_same_is_kept_apart
+        corrections_are_suggested
+        corrections_supersede_and_can_be_undone
+        only_what_is_later_corrects
+        a_later_item_sees_an_earlier_one
+        words_compare_without_a_model;
 }

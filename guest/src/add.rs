@@ -1,37 +1,50 @@
 //! Adding memories: what is new, what is already there, what is another version.
 use crate::Result;
 use crate::capability::Host;
-use crate::check;
-use crate::draft::{Draft, commit, effect};
+use crate::check::{self, LINKS};
+use crate::compare::{Comparing, Likeness};
+use crate::draft::{Draft, commit_embedded, effect};
 use crate::id::Id;
 use crate::memory::{AddOptions, Added, Change, Comparison, Effect, Extraction, Outcome, Outcomes, Reason};
 use crate::record::{MEMORY, PLACE, Record, Standing, key_place, same_text_place};
 use crate::text::normal;
-use crate::types::{Content, Error, State};
+use crate::types::{Content, Error, Link, Relation, State};
 use crate::view::Eyes;
 
 /// Stores new memories; see `memory.add` of the contract.
 pub fn add(host: &impl Host, items: &[Content], options: &AddOptions) -> Result<Added> {
     check::items("items", items.len())?;
     check::call("items", items.iter().map(check::size))?;
-    if matches!(options.comparison, Comparison::Similar | Comparison::Supersede) {
-        return Err(Error::Unavailable("comparing by likeness comes later; `exact` and `none` are there".to_owned()));
-    }
     if options.extraction != Extraction::None {
         return Err(Error::Unavailable("extraction comes later; add with `none`".to_owned()));
     }
     let checked: Vec<Result<()>> =
         items.iter().enumerate().map(|(n, item)| check::content(&format!("items[{n}]"), item)).collect();
     let described = || format!("add {items:?} {:?}", options.comparison);
-    commit(host, &options.write, described, |draft| {
+    let comparing = match options.comparison {
+        Comparison::None | Comparison::Exact => None,
+        Comparison::Similar | Comparison::Supersede => Some(Comparing::new(host, items, |n| checked[n].is_ok())?),
+    };
+    let embedded = comparing.as_ref().and_then(|comparing| comparing.embedded.clone());
+    commit_embedded(host, &options.write, described, embedded, |draft| {
         prefetch(draft, items, &checked)?;
         let ids = Id::reserve(host, u32::try_from(items.len()).expect("limited by the call"));
+        let mut near = comparing.as_ref().map(|c| c.nearest(host, items, draft.now)).transpose()?.unwrap_or_default();
+        let mut added: Vec<(usize, Id)> = vec![];
         let mut outcomes: Outcomes = vec![];
         for (n, (item, id)) in items.iter().zip(ids).enumerate() {
-            outcomes.push(match &checked[n] {
+            let like = |draft: &mut Draft<'_, _>, new: &Record| match &comparing {
+                Some(comparing) => comparing.judge(draft, host, new, n, std::mem::take(&mut near[n]), &added),
+                None => Ok(Likeness::None),
+            };
+            let outcome = match &checked[n] {
                 Err(error) => Err(error.clone()),
-                Ok(()) => one(draft, item, id, options.comparison, &format!("items[{n}]"))?,
-            });
+                Ok(()) => one(draft, item, id, options.comparison, like, &format!("items[{n}]"))?,
+            };
+            if outcome.as_ref().is_ok_and(|outcome| outcome.item.change == Change::Added) {
+                added.push((n, id));
+            }
+            outcomes.push(outcome);
         }
         note_truncated(draft, &mut outcomes)?;
         Ok(Added { items: outcomes, extracted: vec![] })
@@ -62,9 +75,10 @@ fn one<H: Host>(
     item: &Content,
     id: Id,
     comparison: Comparison,
+    like: impl FnOnce(&mut Draft<'_, H>, &Record) -> Result<Likeness>,
     place: &str,
 ) -> Result<Result<Outcome>> {
-    let new = Record {
+    let mut new = Record {
         id,
         version: 1,
         change: Change::Added,
@@ -82,7 +96,7 @@ fn one<H: Host>(
                 draft.record(before)?.ok_or_else(|| Error::Corrupt(format!("the key {key:?} leads to no memory")))?;
             return under_key(draft, &before, item, place);
         }
-    } else if comparison == Comparison::Exact
+    } else if comparison != Comparison::None
         && let Some(there) = same_text(draft, &new)?
     {
         return Ok(Ok(unchanged(&there, Reason::SameText)));
@@ -90,8 +104,31 @@ fn one<H: Host>(
     if let Err(error) = link_targets(draft, item, place)? {
         return Ok(Err(error));
     }
+    let likeness = like(draft, &new)?;
+    link(&mut new, likeness, comparison);
     let others = draft.replace(None, &new)?;
     Ok(Ok(Outcome { item: effect(&new), others, truncated_tokens: 0 }))
+}
+
+/// Keeps with a new memory what it is like, and why; as many links as a memory may have.
+fn link(new: &mut Record, likeness: Likeness, comparison: Comparison) {
+    let (relation, reason, targets) = match likeness {
+        Likeness::None => return,
+        Likeness::Repeats(one) => (Relation::Duplicates, Reason::NearDuplicate, vec![one]),
+        Likeness::Corrects(all) if comparison == Comparison::Supersede => {
+            (Relation::Supersedes, Reason::Contradiction, all)
+        }
+        Likeness::Corrects(all) => (Relation::MaySupersede, Reason::Contradiction, all),
+    };
+    let links = &mut new.content.links;
+    for like in targets {
+        let target = like.id.text();
+        if links.len() < LINKS && links.iter().all(|link| link.target != target) {
+            links.push(Link { relation: relation.clone(), target });
+            new.similarity = new.similarity.or(like.cosine);
+            new.reason = reason;
+        }
+    }
 }
 
 /// The same key: the same content changes nothing, another one is the next version.

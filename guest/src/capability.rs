@@ -34,6 +34,8 @@ pub trait Embedding {
     fn embed(&self, texts: &[String], purpose: Purpose) -> Result<Self::Vectors>;
     /// Counts tokens without running the model.
     fn measure(&self, texts: &[String], purpose: Purpose) -> Result<Vec<TokenCount>>;
+    /// Cosine of one vector with each of the others, by their places. Waits for the model.
+    fn similarity(&self, vectors: &Self::Vectors, place: u32, others: &[u32]) -> Result<Vec<f32>>;
 }
 
 /// Finding entries by words and by meaning.
@@ -44,6 +46,8 @@ pub trait Index: Embedding {
     fn statistics(&self, scope: &Scope, terms: &[String]) -> Result<Corpus>;
     /// One answer a probe, in order.
     fn search(&self, probes: &[Probe], vectors: Option<&Self::Vectors>) -> Result<Vec<Candidates>>;
+    /// The stored vectors of entries, entry by entry, and how many belong to each key.
+    fn load(&self, keys: &[String]) -> Result<(Self::Vectors, Vec<u32>)>;
     /// Where the indexes stand, after waiting for them up to so many milliseconds.
     fn progress(&self, wait_ms: u32) -> Result<Progress>;
 }

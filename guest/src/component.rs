@@ -47,6 +47,9 @@ impl capability::Embedding for Imports {
     fn measure(&self, texts: &[String], purpose: Purpose) -> Result<Vec<TokenCount>> {
         embedding::measure(texts, purpose)
     }
+    fn similarity(&self, vectors: &embedding::Vectors, place: u32, others: &[u32]) -> Result<Vec<f32>> {
+        vectors.similarity(place, others)
+    }
 }
 
 impl capability::Index for Imports {
@@ -58,6 +61,9 @@ impl capability::Index for Imports {
     }
     fn search(&self, probes: &[Probe], vectors: Option<&embedding::Vectors>) -> Result<Vec<Candidates>> {
         index::search(probes, vectors)
+    }
+    fn load(&self, keys: &[String]) -> Result<(embedding::Vectors, Vec<u32>)> {
+        index::load(keys)
     }
     fn progress(&self, wait_ms: u32) -> Result<Progress> {
         index::status(wait_ms)
@@ -145,10 +151,10 @@ impl Guest for Engine {
         crate::search::search(&host(), &queries)
     }
     fn why_not(query: Query, targets: Vec<Target>) -> Result<Vec<Verdict>> {
-        crate::search::why_not(&query, &targets)
+        crate::why::why_not(&host(), &query, &targets)
     }
     fn context(requests: Vec<ContextRequest>) -> Result<Vec<Result<Pack>>> {
-        crate::search::context(&requests)
+        crate::context::context(&host(), &requests)
     }
     fn scopes(request: ScopesRequest) -> Result<ScopesPage> {
         crate::scopes::scopes(&host(), &request)

@@ -9,8 +9,8 @@ use crate::entry::{Renew, entry, same_passages};
 use crate::id::Id;
 use crate::memory::{Change, Effect, Promise, Reason, WriteOptions};
 use crate::record::{
-    HISTORY, MEMORY, PLACE, Record, Standing, Superseded, behind, deleted_place, history_key, kept_place, key_place,
-    listing_place, same_text_place, successors_place, timed_place, touched_place,
+    HISTORY, MEMORY, PLACE, Record, Standing, Superseded, behind, core_place, deleted_place, history_key, kept_place,
+    key_place, listing_place, same_text_place, successors_place, timed_place, touched_place,
 };
 use crate::request::{self, Answer};
 use crate::scope::{FIELDS, field};
@@ -20,6 +20,7 @@ use crate::storage::{
 use crate::text::normal;
 use crate::types::{Error, Scope, Timestamp};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 type Key = (&'static str, Vec<u8>);
 
@@ -53,10 +54,20 @@ pub(crate) fn commit<H: Host, T: Answer>(
     host: &H,
     options: &WriteOptions,
     items: impl Fn() -> String,
+    build: impl FnMut(&mut Draft<'_, H>) -> Result<T>,
+) -> Result<T> {
+    commit_embedded(host, options, items, None, build)
+}
+
+/// As [`commit`], for a caller that had texts embedded already; they are used if they are those that will be needed.
+pub(crate) fn commit_embedded<H: Host, T: Answer>(
+    host: &H,
+    options: &WriteOptions,
+    items: impl Fn() -> String,
+    mut embedded: Option<(Vec<String>, Rc<H::Vectors>)>,
     mut build: impl FnMut(&mut Draft<'_, H>) -> Result<T>,
 ) -> Result<T> {
     let request = options.idempotency_key.as_ref().map(|key| request::Request::new(key, &items())).transpose()?;
-    let mut embedded: Option<(Vec<String>, H::Vectors)> = None;
     for _ in 0..ATTEMPTS {
         let mut draft = Draft::open(host)?;
         if let Some(request) = &request
@@ -282,6 +293,11 @@ impl<'h, H: Host> Draft<'h, H> {
             (true, false) => self.delete(PLACE, timed_place(after.id)),
             _ => {}
         }
+        match (before.is_some_and(Record::is_core), after.is_core()) {
+            (false, true) => self.put(PLACE, core_place(Some(after.id)), vec![]),
+            (true, false) => self.delete(PLACE, core_place(Some(after.id))),
+            _ => {}
+        }
         self.put(PLACE, touched_place(scope), self.now.to_le_bytes().to_vec());
     }
 
@@ -300,7 +316,9 @@ impl<'h, H: Host> Draft<'h, H> {
             let wanted = self.superseded(target)?;
             if record.standing == Standing::Kept && record.superseded != wanted {
                 let change = if wanted.is_some() { Change::Superseded } else { Change::Restored };
-                effects.push(self.supersede(&record, wanted, change)?);
+                let corrects = change == Change::Superseded && after.reason == Reason::Contradiction;
+                let why = if corrects { (after.reason, after.similarity) } else { (Reason::Requested, None) };
+                effects.push(self.supersede(&record, wanted, change, why)?);
             }
         }
         Ok(effects)
@@ -340,12 +358,18 @@ impl<'h, H: Host> Draft<'h, H> {
         Ok(())
     }
 
-    fn supersede(&mut self, target: &Record, superseded: Option<Superseded>, change: Change) -> Result<Effect> {
+    fn supersede(
+        &mut self,
+        target: &Record,
+        superseded: Option<Superseded>,
+        change: Change,
+        (reason, similarity): (Reason, Option<f32>),
+    ) -> Result<Effect> {
         let after = Record {
             version: target.version + 1,
             change,
-            reason: Reason::Requested,
-            similarity: None,
+            reason,
+            similarity,
             updated_at: self.now,
             superseded,
             ..target.clone()
@@ -382,7 +406,7 @@ impl<'h, H: Host> Draft<'h, H> {
     }
 
     /// Whether the whole was committed; if not, another writer was faster.
-    fn apply(self, promise: Promise, embedded: &mut Option<(Vec<String>, H::Vectors)>) -> Result<bool> {
+    fn apply(self, promise: Promise, embedded: &mut Option<(Vec<String>, Rc<H::Vectors>)>) -> Result<bool> {
         let mut operations: Vec<Operation> =
             Vec::with_capacity(self.written.len() + self.counts.len() + self.entries.len());
         for ((table, key), value) in self.written {
@@ -421,7 +445,7 @@ impl<'h, H: Host> Draft<'h, H> {
                 None
             } else {
                 match self.host.embed(&texts, Purpose::Document) {
-                    Ok(vectors) => Some((texts, vectors)),
+                    Ok(vectors) => Some((texts, Rc::new(vectors))),
                     Err(Error::Unavailable(_)) if self.host.info().is_err() => {
                         words_alone(&mut operations);
                         None
@@ -435,7 +459,7 @@ impl<'h, H: Host> Draft<'h, H> {
             Promise::Deferred => (Durability::Durable, Pending::Owe),
             Promise::Relaxed => (Durability::Relaxed, Pending::Owe),
         };
-        let vectors = embedded.as_ref().map(|(_, vectors)| vectors);
+        let vectors = embedded.as_ref().map(|(_, vectors)| &**vectors);
         let options = ApplyOptions { durability, pending, scrub: self.scrub };
         match self.host.apply(&operations, &preconditions, vectors, options) {
             Ok(Applied::Committed(_)) => Ok(true),

@@ -1,13 +1,15 @@
 //! What makes a memory findable: the index entry of a record, and the texts whose vectors it needs.
 use crate::filter::{attributes, number};
-use crate::index::{Attribute, Condition, Entry, Passage, Test, Value, WeightedText};
+use crate::index::{Attribute, Candidate, Condition, Entry, Passage, Test, Value, WeightedText};
 use crate::memory::Including;
 use crate::record::Record;
-use crate::text::{embedded, indexed, passages};
+use crate::text::{embedded, indexed, passages, words_of_question};
 use crate::view::Eyes;
 
 /// The attribute that says from when a memory is superseded. No filter can name it.
 const SUPERSEDED_FROM: &str = "#superseded_from";
+/// The attribute of a text that ends in a question mark: its words.
+pub(crate) const ASKS: &str = "#asks";
 
 /// What of an entry a change renews.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub(crate) fn entry(record: &Record, renew: Renew, first: u32) -> (Entry, Vec<St
         attributes(record).into_iter().map(|(name, value)| Attribute { name, value }).collect();
     if let Some(superseded) = record.superseded {
         facts.push(Attribute { name: SUPERSEDED_FROM.to_owned(), value: Value::Number(number(superseded.from)) });
+    }
+    if let Some(words) = words_of_question(&content.text) {
+        facts.push(Attribute { name: ASKS.to_owned(), value: Value::Number(words) });
     }
     let mut texts = vec![];
     let passages = (renew == Renew::All).then(|| {
@@ -48,6 +53,15 @@ pub(crate) fn entry(record: &Record, renew: Renew, first: u32) -> (Entry, Vec<St
         passages,
     };
     (entry, texts)
+}
+
+/// How many words a candidate asks with; none: its text ends in no question mark. The probe has to ask for [`ASKS`].
+pub(crate) fn asks(candidate: &Candidate) -> Option<f32> {
+    candidate.attributes.iter().find(|attribute| attribute.name == ASKS).and_then(|attribute| match attribute.value {
+        #[expect(clippy::cast_possible_truncation, reason = "words are few")]
+        Value::Number(words) => Some(words as f32),
+        _ => None,
+    })
 }
 
 /// Whether two versions have the same words, vectors and place in their run.

@@ -1,22 +1,23 @@
 //! Every capability in memory, small and exact: for tests of the logic, and as an oracle for real hosts.
 //!
-//! Vectors are there at once, unless the model is out of order. Of neighbours and token vectors, which no step asks for
-//! yet, nothing is told.
+//! Vectors are there at once, unless the model is out of order. Of token vectors, which no step asks for yet, nothing is
+//! told.
 #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "what lies in memory is little")]
 use crate::Result;
 use crate::capability::{Embedding, Index, Logging, Snapshot, Storage, System};
 use crate::embedding::{ModelInfo, Purpose, TokenCount};
-use crate::index::{
-    Candidate, Candidates, Condition, Corpus, Entry, Extremes, Probe, Progress, TermCount, Test, Token, Value,
-};
+use crate::index::{Candidates, Corpus, Entry, Probe, Progress, TermCount, Token};
 use crate::logging::Level;
 use crate::storage::{Applied, ApplyOptions, Operation, Pair, Pairs, Pending, Precondition, Range, Usage};
 use crate::system::Stamp;
-use crate::text::fold;
 use crate::types::{Content, Error, Kind, Scope, Timestamp};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+
+mod finding;
+
+pub use finding::passes;
 
 /// A host in memory. Its clock moves one millisecond at each look.
 pub struct Fake {
@@ -205,6 +206,11 @@ impl Embedding for Fake {
         self.embed.ok_or_else(no_model)?;
         Ok(texts.iter().map(|text| (self.measure)(text)).collect())
     }
+
+    fn similarity(&self, vectors: &Vec<Embedded>, place: u32, others: &[u32]) -> Result<Vec<f32>> {
+        let vector = |place: u32| vectors[place as usize].vector.as_ref().ok_or_else(out_of_order);
+        others.iter().map(|other| Ok(dot(vector(place)?, vector(*other)?))).collect()
+    }
 }
 
 fn no_model() -> Error {
@@ -278,6 +284,17 @@ impl Index for Fake {
         probes.iter().map(one).collect()
     }
 
+    fn load(&self, keys: &[String]) -> Result<(Vec<Embedded>, Vec<u32>)> {
+        let state = self.state.borrow();
+        let stored = |key: &String| state.entries.get(key).map_or(&[][..], |stored| &stored.vectors[..]);
+        let there = |key: &String| -> Vec<Embedded> {
+            stored(key).iter().flatten().filter(|embedded| embedded.vector.is_some()).cloned().collect()
+        };
+        let each: Vec<Vec<Embedded>> = keys.iter().map(there).collect();
+        let counts = each.iter().map(|vectors| u32::try_from(vectors.len()).expect("small")).collect();
+        Ok((each.concat(), counts))
+    }
+
     fn progress(&self, wait_ms: u32) -> Result<Progress> {
         if wait_ms > 0 {
             self.pay();
@@ -295,7 +312,7 @@ impl Index for Fake {
 
 impl Fake {
     /// Terms of a passage with their weights.
-    fn counts(&self, passage: &crate::index::Passage) -> HashMap<String, f32> {
+    pub(super) fn counts(&self, passage: &crate::index::Passage) -> HashMap<String, f32> {
         let mut counts = HashMap::new();
         for words in &passage.words {
             for token in (self.analyze)(&words.text) {
@@ -315,107 +332,6 @@ impl Fake {
                 embedded.vector.get_or_insert_with(|| embed(&embedded.text, Purpose::Document));
             }
         }
-    }
-
-    fn one(&self, probe: &Probe, query: Option<&[f32]>) -> Candidates {
-        let state = self.state.borrow();
-        // BM25 over all passages of the tenant (retrieval.md section 3).
-        let passages: Vec<(&String, usize, HashMap<String, f32>)> = state
-            .entries
-            .iter()
-            .flat_map(|(key, stored)| {
-                let all = stored.entry.passages.iter().flatten().enumerate();
-                all.map(move |(n, passage)| (key, n, self.counts(passage)))
-            })
-            .collect();
-        let with_words: Vec<_> = passages.iter().filter(|(_, _, counts)| !counts.is_empty()).collect();
-        let n = with_words.len() as f32;
-        let average = with_words.iter().map(|(_, _, c)| c.values().sum::<f32>()).sum::<f32>() / n.max(1.0);
-        let mut asked: Vec<(String, f32)> = vec![];
-        for token in (self.analyze)(&probe.words).into_iter().filter(|token| !token.stop_word) {
-            match asked.iter_mut().find(|(term, _)| *term == token.term) {
-                Some((_, times)) => *times += 1.0,
-                None => asked.push((token.term, 1.0)),
-            }
-        }
-        let idf: BTreeMap<&String, f32> = asked
-            .iter()
-            .map(|(term, _)| {
-                let df = with_words.iter().filter(|(_, _, c)| c.contains_key(term)).count() as f32;
-                (term, (1.0 + (n - df + 0.5) / (df + 0.5)).ln())
-            })
-            .collect();
-        let bm25 = |counts: &HashMap<String, f32>| -> Vec<(String, f32)> {
-            let length: f32 = counts.values().sum();
-            asked
-                .iter()
-                .filter_map(|(term, times)| {
-                    let tf = counts.get(term)?;
-                    let norm = probe.k1 * (1.0 - probe.b + probe.b * length / average);
-                    Some((term.clone(), times * idf[term] * tf * (probe.k1 + 1.0) / (tf + norm)))
-                })
-                .collect()
-        };
-        let (mut admitted, mut pending) = (0, 0);
-        let mut entries: Vec<(u64, Candidate)> = vec![];
-        for (key, Stored { order, entry, vectors }) in &state.entries {
-            let attributes: Vec<(String, Value)> =
-                entry.attributes.iter().map(|a| (a.name.clone(), a.value.clone())).collect();
-            let inside = crate::scope::admits(&probe.scope, &entry.scope)
-                && passes(&probe.conditions, &attributes)
-                && probe.among.as_ref().is_none_or(|keys| keys.contains(key));
-            if !inside {
-                continue;
-            }
-            admitted += 1;
-            pending += u32::from(vectors.iter().flatten().any(|embedded| embedded.vector.is_none()));
-            let mut best: Option<(f32, u32)> = None;
-            for (place, embedded) in vectors.iter().enumerate() {
-                if let (Some(query), Some(vector)) = (query, embedded.as_ref().and_then(|e| e.vector.as_ref())) {
-                    let cosine = dot(query, vector);
-                    if best.is_none_or(|(score, _)| cosine > score) {
-                        best = Some((cosine, place as u32));
-                    }
-                }
-            }
-            let mut lexical: (f32, u32, Vec<(String, f32)>) = (0.0, 0, vec![]);
-            for (_, place, counts) in passages.iter().filter(|(of, _, _)| *of == key) {
-                let terms = bm25(counts);
-                let sum: f32 = terms.iter().map(|(_, share)| share).sum();
-                if sum > lexical.0 {
-                    lexical = (sum, *place as u32, terms);
-                }
-            }
-            let passage = best.map_or(lexical.1, |(_, place)| place);
-            let candidate = Candidate {
-                key: key.clone(),
-                dense: best.map(|(score, _)| score),
-                lexical: lexical.0,
-                passage,
-                at: entry.at,
-                actor: entry.actor.clone(),
-                turn: None,
-                terms: if probe.terms { lexical.2 } else { vec![] },
-            };
-            entries.push((*order, candidate));
-        }
-        let spread = |scores: Vec<f32>| {
-            let min = scores.iter().copied().reduce(f32::min)?;
-            Some(Extremes { min: Some(min), max: scores.iter().copied().fold(min, f32::max) })
-        };
-        let dense = spread(entries.iter().filter_map(|(_, c)| c.dense).collect());
-        let lexical = if asked.is_empty() { None } else { spread(entries.iter().map(|(_, c)| c.lexical).collect()) };
-        let mut kept = std::collections::BTreeSet::new();
-        let mut take = |score: &dyn Fn(&Candidate) -> Option<f32>| {
-            let mut order: Vec<(f32, u64, &str)> =
-                entries.iter().filter_map(|(order, c)| Some((score(c)?, *order, &c.key[..]))).collect();
-            order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            kept.extend(order.into_iter().take(probe.limit as usize).map(|(_, _, key)| key.to_owned()));
-        };
-        take(&|candidate| candidate.dense);
-        take(&|candidate| (candidate.lexical > 0.0).then_some(candidate.lexical));
-        let entries = entries.into_iter().map(|(_, c)| c).filter(|c| kept.contains(&c.key)).collect();
-        Candidates { entries, dense, lexical, admitted, pending, exact: true }
     }
 }
 
@@ -532,33 +448,6 @@ impl Snapshot for FakeSnapshot {
         pairs.truncate(range.limit as usize);
         Ok(Pairs { pairs, more })
     }
-}
-
-/// Whether attributes pass conditions, as `wit/index.wit` says.
-#[must_use]
-pub fn passes(conditions: &[Vec<Condition>], attributes: &[(String, Value)]) -> bool {
-    conditions.iter().all(|any| any.iter().any(|condition| holds(condition, attributes)))
-}
-
-fn holds(condition: &Condition, attributes: &[(String, Value)]) -> bool {
-    let values = attributes.iter().filter(|(name, _)| *name == condition.field).map(|(_, value)| value);
-    let order = |a: &Value, b: &Value| match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a.partial_cmp(b),
-        (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
-        _ => None,
-    };
-    let passes = |value: &Value| match &condition.test {
-        Test::AnyOf(values) => values.contains(value),
-        Test::Above(bound) => order(value, bound).is_some_and(std::cmp::Ordering::is_gt),
-        Test::AtLeast(bound) => order(value, bound).is_some_and(std::cmp::Ordering::is_ge),
-        Test::Below(bound) => order(value, bound).is_some_and(std::cmp::Ordering::is_lt),
-        Test::AtMost(bound) => order(value, bound).is_some_and(std::cmp::Ordering::is_le),
-        Test::Contains(part) => matches!(value, Value::Text(text) if text.contains(part)),
-        Test::Icontains(part) => matches!(value, Value::Text(text) if fold(text).contains(&fold(part))),
-        Test::Present => true,
-    };
-    let mut values = values;
-    values.any(passes) != condition.negated
 }
 
 /// Words in lower case; no stemming, three stop words.

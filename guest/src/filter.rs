@@ -139,6 +139,14 @@ impl Filter {
         }
     }
 
+    /// The place of the part that keeps a memory out, as refusals write it; none: it passes. `text` was parsed before.
+    pub(crate) fn blame(text: &str, place: &str, record: &Record) -> Result<Option<String>> {
+        match json::parse(text, Bounds { levels: LEVELS, values: usize::MAX }) {
+            Ok(json) => blame(&json, &format!("{place}#"), record),
+            Err(Fault::Malformed(what) | Fault::TooLarge(what)) => Err(invalid(place, format!("the filter {what}"))),
+        }
+    }
+
     /// Whether the filter lets everything through by its form.
     pub(crate) fn is_empty(&self) -> bool {
         match self {
@@ -319,6 +327,25 @@ fn expression(json: &Json, place: &str) -> Result<Filter> {
         });
     }
     Ok(if parts.len() == 1 { parts.remove(0) } else { Filter::All(parts) })
+}
+
+fn blame(json: &Json, place: &str, record: &Record) -> Result<Option<String>> {
+    let Json::Object(members) = json else { return Ok(None) };
+    for (name, value) in members {
+        if expression(&Json::Object(vec![(name.clone(), value.clone())]), place)?.admits(record) {
+            continue;
+        }
+        let place = format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"));
+        if let (true, Json::List(parts)) = (name == "AND", value) {
+            for (n, part) in parts.iter().enumerate() {
+                if let Some(found) = blame(part, &format!("{place}/{n}"), record)? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        return Ok(Some(place));
+    }
+    Ok(None)
 }
 
 fn list(json: &Json, place: &str) -> Result<Vec<Filter>> {

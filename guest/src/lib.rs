@@ -19,25 +19,34 @@ mod entry;
 mod filter;
 mod id;
 mod json;
+mod moments;
 mod record;
 mod request;
+mod saying;
 mod scope;
 mod text;
+mod tuning;
 mod view;
 
 // Verbs.
 pub mod add;
 pub mod archive;
+mod ask;
+mod compare;
+pub mod context;
 pub mod delete;
 pub mod get;
 pub mod history;
+mod hits;
 pub mod list;
 pub mod maintain;
 mod rank;
 pub mod scopes;
 pub mod search;
+mod spread;
 pub mod stats;
 pub mod update;
+pub mod why;
 
 /// `wit/` as Rust types.
 #[allow(clippy::all, clippy::pedantic, unsafe_code, unreachable_pub, reason = "generated")]

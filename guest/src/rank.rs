@@ -1,113 +1,14 @@
-//! From raw scores to an order: the convex sum of what words, meaning, actor and date say. Pure; the formulas and their
-//! constants are explained in ARCHITECTURE.md, the constants can be set by `memory.tuning`.
-use crate::Result;
+//! From raw scores to an order: what words, meaning, actor, date and the run of a memory say, summed. Pure; the formulas are
+//! explained in ARCHITECTURE.md, their constants are `tuning.rs`.
 use crate::calendar::DAY_MS;
-use crate::check::{self, invalid};
 use crate::dates::Named;
+use crate::entry::asks;
 use crate::index::{Candidate, Extremes};
-use crate::memory::{Part, Pipeline, Tuning};
+use crate::memory::Part;
 use crate::text::fold;
-use crate::types::{Error, Timestamp};
-
-/// More than any weight or constant means.
-const MOST: f32 = 1_000.0;
-
-/// The constants of one search, all there.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Constants {
-    pub(crate) dense: f32,
-    pub(crate) k1: f32,
-    pub(crate) b: f32,
-    pub(crate) actor: f32,
-    pub(crate) date: f32,
-    pub(crate) neighbours: f32,
-    pub(crate) run: f32,
-    pub(crate) late: f32,
-    pub(crate) question: f32,
-    pub(crate) recency: f32,
-    pub(crate) mask_share: f32,
-    pub(crate) mask_floor: u32,
-    pub(crate) candidates: u32,
-}
-
-impl Constants {
-    /// The caller's wishes over the defaults of the contract.
-    pub(crate) fn new(tuning: Option<&Tuning>, limit: u32, place: &str) -> Result<Constants> {
-        let none = Tuning {
-            pipeline: None,
-            dense: None,
-            k1: None,
-            b: None,
-            actor: None,
-            date: None,
-            neighbours: None,
-            run: None,
-            late: None,
-            question: None,
-            recency: None,
-            mask_share: None,
-            mask_floor: None,
-            candidates: None,
-        };
-        let tuning = tuning.unwrap_or(&none);
-        let step = match tuning.pipeline {
-            None | Some(Pipeline::Core) => None,
-            Some(Pipeline::Lexical) => Some("lexical"),
-            Some(Pipeline::Context) => Some("context"),
-            Some(Pipeline::Late) => Some("late"),
-        };
-        if let Some(step) = step {
-            return Err(Error::Unavailable(format!("the pipeline {step} comes later; `core` is there")));
-        }
-        let within = |name: &str, value: Option<f32>, default: f32, most: f32| match value {
-            None => Ok(default),
-            Some(value) if (0.0..=most).contains(&value) => Ok(value),
-            Some(value) => Err(invalid(format!("{place}.{name}"), format!("{value} is not within 0 and {most}"))),
-        };
-        let candidates = match tuning.candidates {
-            None => 100,
-            Some(given) => {
-                check::limit(&format!("{place}.candidates"), given)?;
-                given
-            }
-        };
-        Ok(Constants {
-            dense: within("dense", tuning.dense, 0.6, 1.0)?,
-            k1: within("k1", tuning.k1, 0.9, MOST)?,
-            b: within("b", tuning.b, 0.4, 1.0)?,
-            actor: within("actor", tuning.actor, 0.15, MOST)?,
-            date: within("date", tuning.date, 0.15, MOST)?,
-            neighbours: within("neighbours", tuning.neighbours, 0.3, MOST)?,
-            run: within("run", tuning.run, 0.4, MOST)?,
-            late: within("late", tuning.late, 0.75, MOST)?,
-            question: within("question", tuning.question, 0.0, MOST)?,
-            recency: within("recency", tuning.recency, 0.0, MOST)?,
-            mask_share: within("mask-share", tuning.mask_share, 0.15, 1.0)?,
-            mask_floor: tuning.mask_floor.unwrap_or(10),
-            candidates: candidates.max(limit),
-        })
-    }
-
-    /// As used, complete. Terms of steps that took no part weigh nothing.
-    pub(crate) fn used(self, dense: f32) -> Tuning {
-        Tuning {
-            pipeline: Some(Pipeline::Core),
-            dense: Some(dense),
-            k1: Some(self.k1),
-            b: Some(self.b),
-            actor: Some(self.actor),
-            date: Some(self.date),
-            neighbours: Some(0.0),
-            run: Some(0.0),
-            late: Some(0.0),
-            question: Some(0.0),
-            recency: Some(self.recency),
-            mask_share: Some(self.mask_share),
-            mask_floor: Some(self.mask_floor),
-            candidates: Some(self.candidates),
-        }
-    }
-}
+use crate::tuning::Constants;
+use crate::types::Timestamp;
+use std::collections::HashMap;
 
 /// What ranking knows of a query.
 pub(crate) struct Wanted {
@@ -125,6 +26,33 @@ pub(crate) struct Wanted {
 pub(crate) struct Ranked {
     pub(crate) candidate: Candidate,
     pub(crate) score: f32,
+    values: Values,
+    /// Likeness to better hits, and what it took.
+    lost: Option<(f32, f32)>,
+}
+
+impl Ranked {
+    /// Gives up a share of a positive score to the likeness with better hits.
+    pub(crate) fn lose(&mut self, likeness: f32, share: f32) {
+        let loss = share * likeness * self.score.max(0.0);
+        self.score -= loss;
+        self.lost = Some((likeness, loss));
+    }
+}
+
+/// The summands of a score before weighting.
+#[derive(Clone, Copy, Debug, Default)]
+struct Values {
+    dense: f32,
+    /// What the vectors of the turns before and after make of it.
+    neighbours: f32,
+    lexical: f32,
+    answer: f32,
+    actor: f32,
+    date: f32,
+    recency: f32,
+    question: f32,
+    run: f32,
 }
 
 /// Least and greatest raw scores of one search.
@@ -134,46 +62,136 @@ pub(crate) struct Bounds {
     pub(crate) lexical: Option<Extremes>,
 }
 
+impl Wanted {
+    /// Each value with its name and weight; a weight of 0 takes it out.
+    fn weighted(&self, values: &Values) -> [(&'static str, f32, f32); 9] {
+        let weights = &self.constants;
+        let words = 1.0 - self.dense;
+        let given = |there: bool, weight: f32| if there { weight } else { 0.0 };
+        [
+            ("dense", values.dense, self.dense),
+            ("neighbours", values.neighbours, given(weights.neighbours > 0.0, self.dense)),
+            ("lexical", values.lexical, words),
+            ("answer", values.answer, words * weights.answer),
+            ("actor", values.actor, given(self.actor.is_some(), weights.actor)),
+            ("date", values.date, given(!self.dates.is_empty(), weights.date)),
+            ("recency", values.recency, weights.recency),
+            ("question", values.question, -weights.question),
+            ("run", values.run, weights.run),
+        ]
+    }
+
+    fn sum(&self, values: &Values) -> f32 {
+        self.weighted(values).iter().map(|(_, value, weight)| value * weight).sum()
+    }
+}
+
 /// Best first; equal scores by creation, oldest first.
 pub(crate) fn rank(wanted: &Wanted, bounds: &Bounds, found: Vec<Candidate>) -> Vec<Ranked> {
+    let values = valued(wanted, bounds, &found);
     let mut ranked: Vec<Ranked> = found
         .into_iter()
-        .map(|candidate| {
-            let mut score = 0.0;
-            sum_up(wanted, bounds, &candidate, |_, value, weight| score += weight * value);
-            Ranked { candidate, score }
-        })
+        .zip(values)
+        .map(|(candidate, values)| Ranked { candidate, score: wanted.sum(&values), values, lost: None })
         .collect();
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.candidate.key.cmp(&b.candidate.key)));
     ranked
 }
 
 /// What the score of a candidate is made of.
-pub(crate) fn parts(wanted: &Wanted, bounds: &Bounds, candidate: &Candidate) -> Vec<Part> {
-    let mut out = vec![];
-    sum_up(wanted, bounds, candidate, |name, value, weight| {
-        out.push(Part { name: name.to_owned(), value, share: weight * value });
-    });
-    out
+pub(crate) fn parts(wanted: &Wanted, ranked: &Ranked) -> Vec<Part> {
+    let weighted = wanted.weighted(&ranked.values).into_iter().filter(|(_, _, weight)| *weight != 0.0);
+    let parts = weighted.map(|(name, value, weight)| Part { name: name.to_owned(), value, share: value * weight });
+    let lost = ranked.lost.map(|(value, loss)| Part { name: "spread".to_owned(), value, share: -loss });
+    parts.chain(lost).collect()
 }
 
-/// Tells each summand of a score: its name, its value and its weight.
-fn sum_up(wanted: &Wanted, bounds: &Bounds, candidate: &Candidate, mut push: impl FnMut(&'static str, f32, f32)) {
+fn valued(wanted: &Wanted, bounds: &Bounds, found: &[Candidate]) -> Vec<Values> {
     let weights = &wanted.constants;
-    if wanted.dense > 0.0 {
-        push("dense", normalised(candidate.dense, bounds.dense.as_ref()), wanted.dense);
+    let places: HashMap<&str, usize> = found.iter().enumerate().map(|(n, one)| (one.key.as_str(), n)).collect();
+    let questions: Vec<Option<f32>> =
+        found.iter().map(|one| answered(one, found, &places).map(|question| question.lexical)).collect();
+    let smoothed: Vec<Option<f32>> = found.iter().map(|one| smoothed(one, weights.neighbours)).collect();
+
+    // What the neighbours add may reach further than any raw score.
+    let greatest = |raw: Option<&Extremes>, reached: &mut dyn Iterator<Item = f32>| {
+        raw.map(|raw| Extremes { max: reached.reduce(f32::max).unwrap_or(raw.max), ..*raw })
+    };
+    let dense = greatest(bounds.dense.as_ref(), &mut smoothed.iter().copied().flatten());
+    let with_questions =
+        |(one, question): (&Candidate, &Option<f32>)| one.lexical + weights.answer * question.unwrap_or(0.0);
+    let lexical = greatest(bounds.lexical.as_ref(), &mut found.iter().zip(&questions).map(with_questions));
+
+    let mut values: Vec<Values> = found
+        .iter()
+        .zip(smoothed.iter().zip(&questions))
+        .map(|(one, (smoothed, question))| {
+            let own = normalised(one.dense, dense.as_ref());
+            let words = normalised(Some(one.lexical), lexical.as_ref());
+            let date = wanted.dates.iter().map(|date| date.likeness(one.at)).fold(0.0, f32::max);
+            Values {
+                dense: own,
+                neighbours: normalised(*smoothed, dense.as_ref()) - own,
+                lexical: words,
+                answer: question.map_or(0.0, |question| normalised(Some(question), lexical.as_ref())),
+                actor: share(wanted.actor.is_some() && one.actor.as_deref().map(fold) == wanted.actor),
+                date,
+                recency: recency(wanted.now, one.at),
+                question: share(asks(one).is_some_and(|words| words < SHORT)),
+                run: 0.0,
+            }
+        })
+        .collect();
+    if weights.run > 0.0 {
+        best_of_runs(wanted, found, &mut values);
     }
-    push("lexical", normalised(Some(candidate.lexical), bounds.lexical.as_ref()), 1.0 - wanted.dense);
-    if let Some(actor) = &wanted.actor {
-        let says = candidate.actor.as_ref().is_some_and(|a| fold(a) == *actor);
-        push("actor", f32::from(u8::from(says)), weights.actor);
+    values
+}
+
+/// Fewer words than this, and a text that asks tells nothing beside.
+const SHORT: f32 = 25.0;
+
+/// The question that a turn answers: the turn before, of another actor, if it asks and its words are known.
+fn answered<'c>(one: &Candidate, found: &'c [Candidate], places: &HashMap<&str, usize>) -> Option<&'c Candidate> {
+    let previous = one.turn.as_ref()?.previous.as_ref()?;
+    let question = &found[*places.get(previous.key.as_str())?];
+    (asks(question).is_some() && question.actor != one.actor).then_some(question)
+}
+
+/// Cosine of the query with a memory's vector plus those of its neighbours, each of these weighing `weight`. A neighbour
+/// without a vector counts as none.
+fn smoothed(one: &Candidate, weight: f32) -> Option<f32> {
+    let own = one.dense?;
+    let Some(turn) = one.turn.as_ref().filter(|_| weight > 0.0) else { return Some(own) };
+    let (mut sum, mut square) = (own, 1.0);
+    let mut there = 0;
+    for neighbour in [&turn.previous, &turn.next].into_iter().flatten() {
+        if let (Some(dense), Some(similarity)) = (neighbour.dense, neighbour.similarity) {
+            sum += weight * dense;
+            square += weight * weight + 2.0 * weight * similarity;
+            there += 1;
+        }
     }
-    if !wanted.dates.is_empty() {
-        let value = wanted.dates.iter().map(|date| date.likeness(candidate.at)).fold(0.0, f32::max);
-        push("date", value, weights.date);
+    if let (2, Some(across)) = (there, turn.across) {
+        square += 2.0 * weight * weight * across;
     }
-    if weights.recency > 0.0 {
-        push("recency", recency(wanted.now, candidate.at), weights.recency);
+    Some(if square > 0.0 { sum / square.sqrt() } else { own })
+}
+
+/// Gives each memory the best sum of its run. One without a run is a run of its own, so all of them gain in proportion and
+/// their order stays.
+fn best_of_runs(wanted: &Wanted, found: &[Candidate], values: &mut [Values]) {
+    let mut best: HashMap<u32, f32> = HashMap::new();
+    let sums: Vec<f32> = values.iter().map(|values| wanted.sum(values)).collect();
+    let run = |one: &Candidate| one.turn.as_ref().map(|turn| turn.run);
+    for (one, sum) in found.iter().zip(&sums) {
+        if let Some(run) = run(one) {
+            let best = best.entry(run).or_insert(*sum);
+            *best = best.max(*sum);
+        }
+    }
+    for ((one, sum), values) in found.iter().zip(sums).zip(values) {
+        values.run = run(one).map_or(sum, |run| best[&run]);
     }
 }
 
@@ -183,7 +201,11 @@ fn normalised(raw: Option<f32>, extremes: Option<&Extremes>) -> f32 {
     let (Some(raw), Some(extremes)) = (raw, extremes) else { return 0.0 };
     let low = extremes.min.unwrap_or(0.0);
     let span = extremes.max - low;
-    if span > 0.0 { ((raw - low) / span).clamp(0.0, 1.0) } else { f32::from(u8::from(raw > 0.0)) }
+    if span > 0.0 { ((raw - low) / span).clamp(0.0, 1.0) } else { share(raw > 0.0) }
+}
+
+fn share(whole: bool) -> f32 {
+    f32::from(u8::from(whole))
 }
 
 /// 1 now, halved every 30 days.
@@ -197,14 +219,51 @@ fn recency(now: Timestamp, at: Timestamp) -> f32 {
 mod tests {
     use super::*;
     use crate::calendar;
+    use crate::index::{Attribute, Neighbour, Turn, Value};
+    use crate::memory::{Pipeline, Tuning};
+    use crate::tuning::NOTHING;
 
     fn candidate(key: &str, dense: Option<f32>, lexical: f32) -> Candidate {
-        Candidate { key: key.into(), dense, lexical, passage: 0, at: 0, actor: None, turn: None, terms: vec![] }
+        let attributes = vec![];
+        Candidate {
+            key: key.into(),
+            dense,
+            lexical,
+            passage: 0,
+            at: 0,
+            actor: None,
+            turn: None,
+            terms: vec![],
+            attributes,
+        }
     }
 
-    fn wanted() -> Wanted {
-        let constants = Constants::new(None, 10, "tuning").unwrap();
+    fn wanted(pipeline: Pipeline) -> Wanted {
+        let tuning = Tuning { pipeline: Some(pipeline), ..NOTHING };
+        let constants = Constants::new(Some(&tuning), 10, "tuning", true).unwrap();
         Wanted { dense: constants.dense, constants, actor: None, dates: vec![], now: 0 }
+    }
+
+    /// A run of one turn after the other, each with its cosines to the query and to the one before.
+    fn run(number: u32, turns: Vec<Candidate>, similarity: f32) -> Vec<Candidate> {
+        let told = |one: Option<&Candidate>| {
+            one.map(|one| Neighbour { key: one.key.clone(), dense: one.dense, similarity: Some(similarity) })
+        };
+        let all = turns.clone();
+        let place = |n: usize| u32::try_from(n).unwrap();
+        let turn = |n: usize| Turn {
+            run: number,
+            position: place(n),
+            previous: told(n.checked_sub(1).and_then(|n| all.get(n))),
+            next: told(all.get(n + 1)),
+            across: Some(similarity),
+        };
+        turns.into_iter().enumerate().map(|(n, one)| Candidate { turn: Some(turn(n)), ..one }).collect()
+    }
+
+    fn asking(one: Candidate, actor: &str) -> Candidate {
+        let attributes = vec![Attribute { name: crate::entry::ASKS.to_owned(), value: Value::Number(5.0) }];
+        Candidate { attributes, actor: Some(actor.into()), ..one }
     }
 
     type Found = (Vec<Candidate>, Bounds);
@@ -218,7 +277,7 @@ mod tests {
     fn check(wanted: &Wanted, (found, bounds): Found, expected: &[(&str, f32)]) {
         let ranked = rank(wanted, &bounds, found);
         for ranked in &ranked {
-            let sum: f32 = parts(wanted, &bounds, &ranked.candidate).iter().map(|part| part.share).sum();
+            let sum: f32 = parts(wanted, ranked).iter().map(|part| part.share).sum();
             assert!((sum - ranked.score).abs() < 1e-6, "the parts sum to the score");
         }
         let shown: Vec<(&str, f32)> =
@@ -230,12 +289,13 @@ mod tests {
     fn the_convex_sum_by_hand() {
         let entries = vec![candidate("a", Some(0.5), 2.0), candidate("b", Some(0.3), 8.0), candidate("c", None, 8.0)];
         // a: 0.6·(0.5−0.1)/0.4 + 0.4·2/8; b: 0.6·0.5 + 0.4; c has no vector: 0.4.
-        check(&wanted(), found(entries, (Some(0.1), 0.5), (Some(0.0), 8.0)), &[("a", 0.7), ("b", 0.7), ("c", 0.4)]);
+        let found = found(entries, (Some(0.1), 0.5), (Some(0.0), 8.0));
+        check(&wanted(Pipeline::Core), found, &[("a", 0.7), ("b", 0.7), ("c", 0.4)]);
     }
 
     #[test]
     fn a_hit_that_only_the_words_find_can_win() {
-        let mut wanted = wanted();
+        let mut wanted = wanted(Pipeline::Core);
         wanted.dense = 0.3;
         let entries = vec![candidate("near", Some(0.9), 0.0), candidate("word", Some(0.1), 5.0)];
         check(&wanted, found(entries, (Some(0.1), 0.9), (Some(0.0), 5.0)), &[("word", 0.7), ("near", 0.3)]);
@@ -243,13 +303,13 @@ mod tests {
 
     #[test]
     fn an_unknown_least_score_counts_as_zero() {
-        let entries = vec![candidate("a", Some(0.4), 0.0)];
-        check(&wanted(), found(entries, (None, 0.8), (Some(0.0), 0.0)), &[("a", 0.3)]);
+        let entries = vec![candidate("a", Some(0.4), 0.0), candidate("b", Some(0.8), 0.0)];
+        check(&wanted(Pipeline::Core), found(entries, (None, 0.8), (Some(0.0), 0.0)), &[("b", 0.6), ("a", 0.3)]);
     }
 
     #[test]
     fn actor_date_and_recency_add() {
-        let mut wanted = wanted();
+        let mut wanted = wanted(Pipeline::Core);
         wanted.actor = Some("ana".into());
         wanted.dates = crate::dates::named("on 8 May 2023", 0);
         wanted.constants.recency = 0.5;
@@ -261,15 +321,69 @@ mod tests {
     }
 
     #[test]
-    fn constants_out_of_range_are_refused() {
-        let mut tuning = Constants::new(None, 10, "").unwrap().used(0.6);
-        tuning.dense = Some(1.5);
-        let error = Constants::new(Some(&tuning), 10, "queries[0].tuning").unwrap_err();
-        assert_eq!(error, invalid("queries[0].tuning.dense", "1.5 is not within 0 and 1"));
-        tuning.dense = Some(f32::NAN);
-        assert!(Constants::new(Some(&tuning), 10, "").is_err());
-        tuning.dense = None;
-        tuning.pipeline = Some(Pipeline::Late);
-        assert!(matches!(Constants::new(Some(&tuning), 10, ""), Err(Error::Unavailable(_))));
+    fn neighbours_smooth_the_meaning() {
+        let mut wanted = wanted(Pipeline::Context);
+        wanted.constants.run = 0.0;
+        let turns = run(0, vec![candidate("a", Some(0.2), 0.0), candidate("b", Some(0.6), 0.0)], 0.5);
+        let alone = candidate("c", Some(0.5), 0.0);
+        // a: (0.2 + 0.3·0.6)/√(1 + 0.09 + 0.3) = 0.3223; b: (0.6 + 0.3·0.2)/√1.39 = 0.5598, the greatest; c: 0.5.
+        let found = found([turns, vec![alone]].concat(), (Some(0.0), 0.6), (Some(0.0), 0.0));
+        check(&wanted, found, &[("b", 0.6), ("c", 0.5359), ("a", 0.3455)]);
+    }
+
+    #[test]
+    fn three_turns_count_what_lies_across() {
+        let turns = run(
+            0,
+            vec![candidate("a", Some(0.0), 0.0), candidate("b", Some(0.5), 0.0), candidate("c", Some(0.5), 0.0)],
+            0.5,
+        );
+        // (0.5 + 0.3·0.5)/√(1 + 2·(0.09 + 0.3) + 0.09).
+        let value = smoothed(&turns[1], 0.3).unwrap();
+        assert!((value - 0.65 / 1.87_f32.sqrt()).abs() < 1e-6, "{value}");
+        assert_eq!(smoothed(&turns[1], 0.0), Some(0.5));
+    }
+
+    #[test]
+    fn an_answer_has_the_words_of_its_question() {
+        let mut wanted = wanted(Pipeline::Lexical);
+        wanted.constants.run = 0.0;
+        let question = asking(candidate("q", None, 5.0), "Ana");
+        let answer = Candidate { actor: Some("Mel".into()), ..candidate("r", None, 1.0) };
+        let turns = run(0, vec![question, answer], 0.0);
+        // r: 1 + 0.8·5 = 5, as much as the greatest; q: 1 − 0.1.
+        check(&wanted, found(turns.clone(), (None, 0.0), (Some(0.0), 5.0)), &[("r", 1.0), ("q", 0.9)]);
+        // Whoever goes on after a question of their own does not answer it.
+        let own: Vec<Candidate> =
+            turns.into_iter().map(|turn| Candidate { actor: Some("Ana".into()), ..turn }).collect();
+        check(&wanted, found(own, (None, 0.0), (Some(0.0), 5.0)), &[("q", 0.9), ("r", 0.2)]);
+    }
+
+    #[test]
+    fn a_run_lifts_all_its_turns() {
+        let mut wanted = wanted(Pipeline::Lexical);
+        wanted.constants.answer = 0.0;
+        let turns = run(7, vec![candidate("a", None, 10.0), candidate("b", None, 2.0)], 0.0);
+        let found = found([turns, vec![candidate("c", None, 5.0)]].concat(), (None, 0.0), (Some(0.0), 10.0));
+        // a: 1 + 0.4; c: 0.5 + 0.4·0.5; b: 0.2 + 0.4·1.
+        check(&wanted, found, &[("a", 1.4), ("c", 0.7), ("b", 0.6)]);
+    }
+
+    #[test]
+    fn without_runs_context_changes_no_order() {
+        let mut state = 7_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f32::from(u16::try_from(state >> 16).unwrap()) / 65_536.0
+        };
+        let all: Vec<Candidate> = (0..200).map(|n| candidate(&format!("{n:03}"), Some(next()), 9.0 * next())).collect();
+        let max = |score: fn(&Candidate) -> f32| all.iter().map(score).fold(0.0, f32::max);
+        let (dense, lexical) = (max(|c| c.dense.unwrap()), max(|c| c.lexical));
+        let order = |pipeline: Pipeline| {
+            let (all, bounds) = found(all.clone(), (Some(0.0), dense), (Some(0.0), lexical));
+            let ranked = rank(&wanted(pipeline), &bounds, all);
+            ranked.into_iter().map(|ranked| ranked.candidate.key).collect::<Vec<_>>()
+        };
+        assert_eq!(order(Pipeline::Context), order(Pipeline::Core));
     }
 }

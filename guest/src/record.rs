@@ -76,6 +76,11 @@ impl Record {
         }
     }
 
+    /// Whether every context carries this memory.
+    pub(crate) fn is_core(&self) -> bool {
+        self.standing == Standing::Kept && self.content.kind == Kind::Core
+    }
+
     /// As the contract shows it.
     pub(crate) fn memory(&self, state: crate::types::State) -> Memory {
         Memory {
@@ -253,6 +258,11 @@ pub(crate) fn successors_place(of: Id) -> Vec<u8> {
 /// Memories that time alone changes → nothing.
 pub(crate) fn timed_place(id: Id) -> Vec<u8> {
     [b"t", &id.0[..]].concat()
+}
+
+/// Memories of the kind `core` that are kept → nothing.
+pub(crate) fn core_place(id: Option<Id>) -> Vec<u8> {
+    [&b"o"[..], id.as_ref().map_or(&[], |id| &id.0[..])].concat()
 }
 
 fn prefixed(tag: u8, of: &Scope) -> Vec<u8> {

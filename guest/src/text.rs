@@ -1,6 +1,7 @@
 //! The strings that are made of a memory: what is embedded, what is indexed as words, and how long texts are cut
 //! (passages). Nothing here asks the host.
 use crate::calendar::Date;
+use crate::moments::moments;
 use crate::types::Content;
 use std::ops::Range;
 use unicode_normalization::UnicodeNormalization;
@@ -24,6 +25,8 @@ pub(crate) fn embedded(content: &Content, passage: &str) -> String {
 }
 
 /// `[7 May 2023] ACTOR: ` before what is indexed as words.
+///
+/// Relative times of the passage follow as dates: whoever asks later cannot know what "yesterday" was.
 pub(crate) fn indexed(content: &Content, passage: &str) -> String {
     let mut out = String::with_capacity(passage.len() + 40);
     if let Some(at) = content.at {
@@ -36,6 +39,13 @@ pub(crate) fn indexed(content: &Content, passage: &str) -> String {
         out.push_str(": ");
     }
     out.push_str(passage);
+    if let Some(at) = content.at {
+        for moment in moments(passage, Date::of(at).days()) {
+            out.push_str(" [");
+            out.push_str(&moment.spoken());
+            out.push(']');
+        }
+    }
     out
 }
 
@@ -76,6 +86,13 @@ pub(crate) fn passages(text: &str) -> Vec<Range<usize>> {
     }
     let packed = pack(&words, true);
     if packed.len() > PASSAGES { pack(&words, false) } else { packed }
+}
+
+/// How many words a text has that ends in a question mark.
+pub(crate) fn words_of_question(text: &str) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "a text has at most a million words")]
+    let count = |words: Vec<Word>| words.iter().map(|word| word.weight).sum::<usize>() as f64;
+    text.trim_end().ends_with(['?', '？']).then(|| count(words(text)))
 }
 
 /// A stretch without white space.
@@ -135,6 +152,11 @@ fn split_long(bytes: Range<usize>, word: &str, out: &mut Vec<Word>) {
 /// Scripts in which about every character is a word piece of its own.
 fn is_dense_script(c: char) -> bool {
     matches!(u32::from(c), 0x0e00..=0x0eff | 0x1000..=0x109f | 0x1780..=0x17ff | 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7af | 0xf900..=0xfaff | 0x1_f000..=0x1_faff | 0x2_0000..=0x3_ffff)
+}
+
+/// How many characters stand where a script has no spaces.
+pub(crate) fn unspaced(text: &str) -> usize {
+    text.chars().filter(|c| is_dense_script(*c)).count()
 }
 
 fn pack(words: &[Word], at_sentences: bool) -> Vec<Range<usize>> {
@@ -246,6 +268,7 @@ mod tests {
         content.at = Some(1_683_554_160_000);
         assert_eq!(embedded(&content, "Hi"), "Mel: Hi");
         assert_eq!(indexed(&content, "Hi"), "[8 May 2023] Mel: Hi");
+        assert_eq!(indexed(&content, "I left yesterday"), "[8 May 2023] Mel: I left yesterday [7 May 2023]");
         content.text = "Mel said hi".into();
         assert_eq!(embedded(&content, "Mel said hi"), "Mel said hi");
     }

@@ -32,7 +32,9 @@ pub use generated::cairn::memory::{embedding, index, llm, logging, reranking, st
 pub use generated::exports::cairn::memory::memory;
 pub(crate) use generated::{MemoryEngine, MemoryEnginePre};
 
-use memory::{AddOptions, Comparison, Extraction, Including, ListRequest, Order, Promise, Query, View, WriteOptions};
+use memory::{
+    AddOptions, Comparison, Extraction, Including, ListRequest, Order, Promise, Query, Tuning, View, WriteOptions,
+};
 use types::{Content, Kind, Scope};
 
 impl Default for Scope {
@@ -87,6 +89,29 @@ impl Default for AddOptions {
     /// Durable and found when the call answers; the same text is the same memory.
     fn default() -> Self {
         AddOptions { write: WriteOptions::default(), comparison: Comparison::Exact, extraction: Extraction::None }
+    }
+}
+
+impl Default for Tuning {
+    /// No wish: every constant as the store or the contract has it.
+    fn default() -> Self {
+        Tuning {
+            pipeline: None,
+            dense: None,
+            k1: None,
+            b: None,
+            actor: None,
+            date: None,
+            neighbours: None,
+            run: None,
+            answer: None,
+            late: None,
+            question: None,
+            recency: None,
+            mask_share: None,
+            mask_floor: None,
+            candidates: None,
+        }
     }
 }
 

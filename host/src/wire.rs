@@ -5,7 +5,8 @@ mod answer;
 mod error;
 
 pub(crate) use answer::{
-    FoundObject, HitObject, OutcomeObject, ScopeObject, StatisticsObject, VersionObject, change_name, reason_name,
+    FoundObject, HitObject, OutcomeObject, PackObject, ScopeObject, StatisticsObject, VerdictObject, VersionObject,
+    change_name, reason_name,
 };
 pub(crate) use error::ErrorObject;
 

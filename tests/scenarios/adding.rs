@@ -248,10 +248,6 @@ pub(crate) fn idempotency_keys_repeat_the_answer(subject: &mut Subject) {
 }
 
 pub(crate) fn what_comes_later_says_so(subject: &mut Subject) {
-    for comparison in [Comparison::Similar, Comparison::Supersede] {
-        let error = subject.add(vec![fact("Ana sings")], AddOptions { comparison, ..exact() }).unwrap_err();
-        assert_eq!(refused(&error), "unavailable: comparing by likeness comes later; `exact` and `none` are there");
-    }
     for extraction in [Extraction::Now, Extraction::Later] {
         let error = subject.add(vec![fact("Ana sings")], AddOptions { extraction, ..exact() }).unwrap_err();
         assert_eq!(refused(&error), "unavailable: extraction comes later; add with `none`");

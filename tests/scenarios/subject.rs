@@ -22,6 +22,8 @@ macro_rules! every_verb {
             import_memories(items: Vec<Archive>, options: WriteOptions) -> Vec<Result<Outcome, Error>>
                 = archive::import_memories[&items, &options];
             search(queries: Vec<Query>) -> Vec<Result<Found, Error>> = search::search[&queries];
+            why_not(query: Query, targets: Vec<Target>) -> Vec<Verdict> = why::why_not[&query, &targets];
+            context(requests: Vec<ContextRequest>) -> Vec<Result<Pack, Error>> = context::context[&requests];
             scopes(request: ScopesRequest) -> ScopesPage = scopes::scopes[&request];
             stats(scope: Scope) -> Statistics = stats::stats[&scope];
             flush(timeout_ms: u32) -> () = stats::flush[timeout_ms];
@@ -66,14 +68,6 @@ pub(super) mod native {
 
         pub(crate) fn break_model(&mut self, broken: bool) {
             self.host.broken_model.set(broken);
-        }
-
-        pub(crate) fn why_not(&mut self, query: &Query, targets: &[Target]) -> Result<Vec<Verdict>, Error> {
-            super::note(&mut self.transcript, "why-not", guest::search::why_not(query, targets))
-        }
-
-        pub(crate) fn context(&mut self, requests: &[ContextRequest]) -> Result<Vec<Result<Pack, Error>>, Error> {
-            super::note(&mut self.transcript, "context", guest::search::context(requests))
         }
     }
 
@@ -126,6 +120,14 @@ pub(super) mod native {
     pub(crate) mod searching {
         use super::*;
         include!("searching.rs");
+    }
+    pub(crate) mod comparing {
+        use super::*;
+        include!("comparing.rs");
+    }
+    pub(crate) mod understanding {
+        use super::*;
+        include!("understanding.rs");
     }
 }
 
@@ -211,16 +213,6 @@ pub(super) mod through_component {
         pub(crate) fn break_model(&mut self, broken: bool) {
             self.model.broken.store(broken, Ordering::SeqCst);
         }
-
-        pub(crate) fn why_not(&mut self, query: &Query, targets: &[Target]) -> Result<Vec<Verdict>, Error> {
-            let answer = self.runtime.block_on(self.engine.why_not(query.clone(), targets.to_vec()));
-            super::note(&mut self.transcript, "why-not", answer)
-        }
-
-        pub(crate) fn context(&mut self, requests: &[ContextRequest]) -> Result<Vec<Result<Pack, Error>>, Error> {
-            let answer = self.runtime.block_on(self.engine.context(requests.to_vec()));
-            super::note(&mut self.transcript, "context", answer)
-        }
     }
 
     macro_rules! on_engine {
@@ -251,6 +243,14 @@ pub(super) mod through_component {
     pub(crate) mod searching {
         use super::*;
         include!("searching.rs");
+    }
+    pub(crate) mod comparing {
+        use super::*;
+        include!("comparing.rs");
+    }
+    pub(crate) mod understanding {
+        use super::*;
+        include!("understanding.rs");
     }
 }
 

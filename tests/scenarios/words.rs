@@ -128,6 +128,7 @@ fn untuned() -> Tuning {
         date: None,
         neighbours: None,
         run: None,
+        answer: None,
         late: None,
         question: None,
         recency: None,

@@ -223,6 +223,7 @@ impl Measured<'_> {
             b: 0.4,
             effort: None,
             terms: false,
+            attributes: vec![],
         }
     }
 

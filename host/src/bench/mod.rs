@@ -4,6 +4,7 @@ mod agentmem;
 mod bursts;
 mod embed;
 mod index;
+mod quality;
 mod search;
 mod start;
 mod store;
@@ -54,6 +55,21 @@ pub struct BenchArgs {
     /// Of the model; `None`: as the engine chooses.
     #[arg(skip)]
     pub precision: Option<Precision>,
+    /// Folders with memories and queries whose answers are known, for `quality`
+    #[arg(value_name = "DATASET")]
+    pub datasets: Vec<PathBuf>,
+    /// How far ranking goes: lexical, core or context [default: as the engine chooses]
+    #[arg(long, value_name = "PIPELINE")]
+    pub pipeline: Option<String>,
+    /// A constant of ranking, such as run=0.2; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub tune: Vec<String>,
+    /// Where the rankings go, one JSON object a query
+    #[arg(long, value_name = "RUN.jsonl")]
+    pub out: Option<PathBuf>,
+    /// Least percentages: {"SET":{"PIPELINE":{"memory":{"R@5":71.3}}}}; below them the bench fails
+    #[arg(long, value_name = "FILE")]
+    pub floors: Option<PathBuf>,
     /// Only these cases, with commas between them
     #[arg(long, value_name = "CASES", value_delimiter = ',')]
     pub only: Vec<String>,
@@ -114,6 +130,12 @@ static BENCHES: &[Bench] = &[
         run: index::run,
     },
     Bench {
+        name: "quality",
+        measures: "how well searches find what they should, in percent: data sets with known answers, asked one by one",
+        cases: quality::cases,
+        run: quality::run,
+    },
+    Bench {
         name: "search",
         measures: "searches one after the other, whole, and with the model's vectors known beforehand (-rest)",
         cases: search::cases,
@@ -143,6 +165,9 @@ pub fn run(name: &str, args: BenchArgs) -> anyhow::Result<()> {
         bail!("no bench {name:?}; there are {}", names.join(", "));
     };
     args.check(&(bench.cases)())?;
+    if bench.name != "quality" && !args.datasets.is_empty() {
+        bail!("only `quality` takes data sets");
+    }
     let report = Report::new(bench.name, args.json);
     let mut args = args;
     let site = Site::new(args.dir.take(), args.precision)?;
@@ -166,6 +191,11 @@ mod tests {
             texts: None,
             precision: None,
             repeats: None,
+            datasets: vec![],
+            pipeline: None,
+            tune: vec![],
+            out: None,
+            floors: None,
             only: only.iter().map(|case| (*case).to_owned()).collect(),
             dir: None,
         }
@@ -174,7 +204,7 @@ mod tests {
     #[test]
     fn unknown_names_are_told_with_those_there_are() {
         let error = run("speed", arguments(&[])).unwrap_err();
-        let expected = r#"no bench "speed"; there are agentmem, bursts, embed, index, search, start, store"#;
+        let expected = r#"no bench "speed"; there are agentmem, bursts, embed, index, quality, search, start, store"#;
         assert_eq!(error.to_string(), expected);
         let error = run("start", arguments(&["get", "put"])).unwrap_err();
         assert_eq!(error.to_string(), r#"no case "put"; there are add, search, get, stats, version"#);

@@ -127,6 +127,11 @@ impl Report {
         ))
     }
 
+    /// A finding of another form: its object, or how it is said to people.
+    pub(super) fn row<T: Serialize>(&self, row: &T, said: impl Fn(&T) -> String) -> anyhow::Result<()> {
+        if self.json { line(row) } else { say(&said(row)) }
+    }
+
     pub(super) fn ratio(&self, ratio: &Compared<'_>) -> anyhow::Result<()> {
         if self.json {
             return line(ratio);

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::machine::CpuClock;
 use super::measure::Pass;
 use super::site::{Site, answered};
-use crate::contract::memory::{AddOptions, Change, ListRequest, Promise, Query, Tuning};
+use crate::contract::memory::{AddOptions, Change, ListRequest, Pipeline, Promise, Query, Tuning};
 use crate::contract::types::{Content, Scope};
 use crate::embedder::{Embedder, Lane, Purpose};
 use crate::engine::Engine;
@@ -210,19 +210,11 @@ pub(super) fn embed(embedder: &Embedder, texts: Vec<String>) -> anyhow::Result<P
 /// Ranks by meaning alone, so that an answer can be compared with an exact scan.
 pub(super) fn by_meaning() -> Tuning {
     Tuning {
-        pipeline: None,
+        pipeline: Some(Pipeline::Core),
         dense: Some(1.0),
-        k1: None,
-        b: None,
         actor: Some(0.0),
         date: Some(0.0),
-        neighbours: None,
-        run: None,
-        late: None,
-        question: None,
-        recency: None,
         mask_share: Some(1.0),
-        mask_floor: None,
-        candidates: None,
+        ..Tuning::default()
     }
 }

@@ -22,6 +22,7 @@ Examples:
   cairn add -u ana \"Rita visits on 14 April\" --at 2025-03-05
   cairn add -u ana \"Invoice 17 is paid\" --metadata project=books --metadata amount:=12.50
   cairn add -u ana --key diet \"Ana is vegetarian\"        again under the same key: an update
+  cairn add -u ana \"Ana lives in Wien\" --compare similar   links what it repeats or corrects
   cat notes.txt | cairn add -u ana -                     one memory a line";
 
 /// Memories of one call; small enough that an interrupt is answered soon.
@@ -64,7 +65,18 @@ pub(crate) struct Arguments {
     /// Answer before the model has read it: durable, found by its words, and by its meaning soon
     #[arg(long)]
     deferred: bool,
+    /// How it is compared with its scope: the same text is the same memory (exact); near duplicates and contradictions are
+    /// linked too (similar), or contradictions supersede (supersede)
+    #[arg(long, value_parser = one_of(&COMPARISONS), default_value = "exact")]
+    compare: Comparison,
 }
+
+static COMPARISONS: [(&str, Comparison); 4] = [
+    ("none", Comparison::None),
+    ("exact", Comparison::Exact),
+    ("similar", Comparison::Similar),
+    ("supersede", Comparison::Supersede),
+];
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<Exit, Failure> {
     let from_stdin = arguments.text == "-";
@@ -75,16 +87,21 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<Exit
         ));
     }
     let pattern = pattern(arguments, session.scope())?;
+    let options = AddOptions {
+        write: write_options(arguments.deferred),
+        comparison: arguments.compare,
+        extraction: Extraction::None,
+    };
     session
         .with_engine(Access::Write, async |engine| {
             if !arguments.deferred {
                 engine.prepare_model();
             }
             if from_stdin {
-                return from_lines(engine, &pattern, arguments.deferred, session).await;
+                return from_lines(engine, &pattern, &options, session).await;
             }
             let text = arguments.text.clone();
-            let outcomes = add(engine, vec![Content { text, ..pattern.clone() }], arguments.deferred).await?;
+            let outcomes = add(engine, vec![Content { text, ..pattern.clone() }], &options).await?;
             show(&outcomes, |_| arguments.key.as_deref(), session)
         })
         .await
@@ -112,7 +129,12 @@ fn place(scope: Scope) -> Scope {
     if is_empty(&scope) { Scope { user: Some(DEFAULT_USER.to_owned()), ..scope } } else { scope }
 }
 
-async fn from_lines(engine: &Engine, pattern: &Content, deferred: bool, session: &Session) -> Result<Exit, Failure> {
+async fn from_lines(
+    engine: &Engine,
+    pattern: &Content,
+    options: &AddOptions,
+    session: &Session,
+) -> Result<Exit, Failure> {
     #[derive(Serialize)]
     struct Document<'a> {
         outcomes: Vec<OutcomeObject<'a>>,
@@ -127,7 +149,7 @@ async fn from_lines(engine: &Engine, pattern: &Content, deferred: bool, session:
         if batch.is_empty() {
             break;
         }
-        let answered = add_lines(engine, batch, pattern, deferred).await;
+        let answered = add_lines(engine, batch, pattern, options).await;
         for (number, outcome) in answered.inspect_err(|_| note(&format!("stopped: {}", tally.sentence())))? {
             tally.count(&outcome);
             let object = located(&outcome, number);
@@ -171,7 +193,7 @@ async fn add_lines(
     engine: &Engine,
     lines: Vec<Line>,
     pattern: &Content,
-    deferred: bool,
+    options: &AddOptions,
 ) -> Result<Vec<(u64, Result<Outcome, Error>)>, Failure> {
     let refusal = |message: &str| Refusal { place: "text".to_owned(), message: message.to_owned() };
     let mut answers: Vec<(u64, Option<Result<Outcome, Error>>)> = Vec::with_capacity(lines.len());
@@ -187,7 +209,7 @@ async fn add_lines(
         };
         answers.push((line.number, refused.map(|refusal| Err(Error::InvalidArgument(refusal)))));
     }
-    let mut added = if items.is_empty() { Vec::new() } else { add(engine, items, deferred).await? }.into_iter();
+    let mut added = if items.is_empty() { Vec::new() } else { add(engine, items, options).await? }.into_iter();
     let missing = || Err(Error::Internal("the engine answered fewer items than it was given".to_owned()));
     let answered = answers.into_iter().map(|(number, refused)| {
         let outcome = refused.or_else(|| added.next()).unwrap_or_else(missing);
@@ -198,9 +220,7 @@ async fn add_lines(
 
 /// Adds the items in one call. One that makes the engine refuse the whole call is taken out, so that it answers for
 /// itself alone.
-async fn add(engine: &Engine, items: Vec<Content>, deferred: bool) -> Result<Vec<Result<Outcome, Error>>, Error> {
-    let options =
-        AddOptions { write: write_options(deferred), comparison: Comparison::Exact, extraction: Extraction::None };
+async fn add(engine: &Engine, items: Vec<Content>, options: &AddOptions) -> Result<Vec<Result<Outcome, Error>>, Error> {
     let mut waiting: Vec<(usize, Content)> = items.into_iter().enumerate().collect();
     let mut refused: Vec<(usize, Error)> = Vec::new();
     let added = loop {

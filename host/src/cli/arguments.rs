@@ -117,6 +117,9 @@ pub(crate) struct Hidden {
     /// Show what was true at this time
     #[arg(long, value_name = "TIME", value_parser = times::parse, allow_negative_numbers = true)]
     as_of: Option<i64>,
+    /// Show what the store knew at this time, in the versions of then
+    #[arg(long, value_name = "TIME", value_parser = times::parse, allow_negative_numbers = true)]
+    known_at: Option<i64>,
 }
 
 impl Hidden {
@@ -129,7 +132,7 @@ impl Hidden {
                 _ => Including::DELETED,
             };
         }
-        View { now: None, valid_at: self.as_of, known_at: None, including }
+        View { now: None, valid_at: self.as_of, known_at: self.known_at, including }
     }
 }
 

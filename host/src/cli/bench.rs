@@ -8,6 +8,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   cairn bench agentmem
   cairn bench agentmem --json > figures.jsonl
+  cairn bench quality data/locomo --pipeline context --out run.jsonl
 
 Each bench uses a store of its own and removes it.";
 

@@ -2,10 +2,12 @@
 //! engine's; how it is asked and shown is in the files below, one verb or noun each.
 mod add;
 mod arguments;
+mod asking;
 mod backup;
 mod bench;
 mod change;
 mod component;
+mod context;
 mod delete;
 mod demo;
 mod export;
@@ -24,6 +26,7 @@ mod session;
 mod settings;
 mod store;
 mod warm;
+mod why_not;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -74,6 +77,12 @@ enum Verb {
     /// Finds memories by words and by meaning
     #[command(after_help = search::EXAMPLES)]
     Search(search::Arguments),
+    /// Says why a memory did not come back
+    #[command(after_help = why_not::EXAMPLES)]
+    WhyNot(why_not::Arguments),
+    /// Composes what a prompt should carry, with citations
+    #[command(after_help = context::EXAMPLES)]
+    Context(context::Arguments),
     /// Shows memories by id or key
     #[command(after_help = read::GET_EXAMPLES)]
     Get(read::GetArguments),
@@ -152,6 +161,8 @@ impl Verb {
             Self::Demo => "demo",
             Self::Add(_) => "add",
             Self::Search(_) => "search",
+            Self::WhyNot(_) => "why-not",
+            Self::Context(_) => "context",
             Self::Get(_) => "get",
             Self::List(_) => "list",
             Self::Scopes(_) => "scopes",
@@ -232,6 +243,8 @@ async fn perform(verb: Verb, session: &Session) -> Result<Exit, Failure> {
         Verb::Demo => demo::run(session).await,
         Verb::Add(arguments) => add::run(&arguments, session).await,
         Verb::Search(arguments) => search::run(&arguments, session).await,
+        Verb::WhyNot(arguments) => why_not::run(&arguments, session).await,
+        Verb::Context(arguments) => context::run(&arguments, session).await,
         Verb::Get(arguments) => read::get(&arguments, session).await,
         Verb::List(arguments) => read::list(&arguments, session).await,
         Verb::Scopes(arguments) => read::scopes(&arguments, session).await,
@@ -328,7 +341,11 @@ mod tests {
             "cairn add text --at -1000 --metadata a:=1 --kind core --role tool",
             "cairn search --queries q.jsonl --limit 10 --jsonl",
             "cairn search words --pipeline core --min-similarity -0.5 --explain",
-            "cairn get a b --key c",
+            "cairn search words --recency 0.1 --spread 0.3 --per-run 2 --now 2023-05-08",
+            "cairn why-not id words --limit 3",
+            "cairn context words --tokens 500 --around 2",
+            "cairn context",
+            "cairn get a b --key c --known-at 2023-05-08",
             "cairn list --include outdated,deleted --newest-first --after x",
             "cairn update id --expires none",
             "cairn update --key k text",
@@ -358,7 +375,7 @@ mod tests {
             "cairn restore id",
             "cairn add text --kind feeling",
             "cairn add text --at 10000-01-01",
-            "cairn why-not id words",
+            "cairn why-not id",
         ] {
             refuses(line);
         }

@@ -2,13 +2,14 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::arguments::{in_words, one_of, present};
+use super::arguments::in_words;
+use super::asking::Asking;
 use super::failure::{Exit, Failure};
 use super::output::{Form, Output, cut, note};
 use super::queries;
 use super::session::{Access, Session};
-use crate::contract::memory::{Doubt, Found, Hit, Minimum, Pipeline, Query, Trace, Tuning, View};
-use crate::contract::types::{Error, Memory, Scope};
+use crate::contract::memory::{Doubt, Explanation, Found, Hit, Query, Trace};
+use crate::contract::types::{Error, Memory};
 use crate::engine::Engine;
 use crate::times;
 use crate::wire::{FoundObject, HitObject};
@@ -23,9 +24,6 @@ Examples:
 
 A score compares hits of one answer. Thresholds apply to raw scores: --min-similarity 0.3";
 
-/// The steps of ranking that the engine has.
-static PIPELINES: [(&str, Pipeline); 1] = [("core", Pipeline::Core)];
-
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// What to look for, in words
@@ -34,28 +32,16 @@ pub(crate) struct Arguments {
     /// File of queries, one JSON object a line; `-` for stdin
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
-    /// Most hits
-    #[arg(short, long, value_name = "N", default_value_t = 10, allow_negative_numbers = true)]
-    limit: u32,
-    /// Only memories that match, such as '{"metadata.project":"books"}'
-    #[arg(long, value_name = "JSON")]
-    filter: Option<String>,
-    /// What was true at this time
-    #[arg(long, value_name = "TIME", value_parser = times::parse, allow_negative_numbers = true)]
-    as_of: Option<i64>,
-    /// How far ranking goes: `core` is words and meaning, with actor and date
-    #[arg(long, value_parser = one_of(&PIPELINES))]
-    pipeline: Option<Pipeline>,
     /// Show what each score is made of
     #[arg(long)]
     explain: bool,
-    /// Smallest cosine of query and memory, -1 to 1
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    min_similarity: Option<f32>,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<Exit, Failure> {
-    let pattern = pattern(arguments, session.scope());
+    let asking = &arguments.asking;
+    let pattern = Query { explain: arguments.explain, ..asking.query("", session.scope()) };
     session
         .with_engine(Access::Read, async |engine| {
             engine.prepare_model();
@@ -66,38 +52,6 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<Exit
             one(engine, Query { text, ..pattern.clone() }, session).await
         })
         .await
-}
-
-/// Everything but the text.
-fn pattern(arguments: &Arguments, scope: Scope) -> Query {
-    let tuning = arguments.pipeline.map(|pipeline| Tuning {
-        pipeline: Some(pipeline),
-        dense: None,
-        k1: None,
-        b: None,
-        actor: None,
-        date: None,
-        neighbours: None,
-        run: None,
-        late: None,
-        question: None,
-        recency: None,
-        mask_share: None,
-        mask_floor: None,
-        candidates: None,
-    });
-    Query {
-        text: String::new(),
-        scope,
-        filter: arguments.filter.clone(),
-        view: View { valid_at: arguments.as_of, ..present() },
-        limit: arguments.limit,
-        minimum: arguments.min_similarity.map(|dense| Minimum { dense: Some(dense), lexical: None }),
-        diversity: None,
-        rerank: false,
-        tuning,
-        explain: arguments.explain,
-    }
 }
 
 async fn one(engine: &Engine, query: Query, session: &Session) -> Result<Exit, Failure> {
@@ -162,7 +116,11 @@ pub(crate) fn about(memory: &Memory) -> String {
 
 /// What the score is made of.
 fn reasons(hit: &Hit) -> Vec<String> {
-    let Some(explanation) = &hit.explanation else { return Vec::new() };
+    hit.explanation.as_ref().map(told).unwrap_or_default()
+}
+
+/// The summands of a score, and the words that it shares with the query.
+pub(crate) fn told(explanation: &Explanation) -> Vec<String> {
     let part =
         |part: &crate::contract::memory::Part| format!("{} {:.2} gives {:+.2}", part.name, part.value, part.share);
     let mut lines = vec![explanation.parts.iter().map(part).collect::<Vec<_>>().join(", ")];
@@ -188,7 +146,7 @@ fn traced(trace: &Trace) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::memory::{Explanation, Part, RawScores, TermShare};
+    use crate::contract::memory::{Part, RawScores, TermShare};
     use crate::wire::tests::bare;
 
     #[test]

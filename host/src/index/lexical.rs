@@ -2,9 +2,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::analyzer;
 use super::entries::{NONE, Names, count};
-use super::varint;
+use super::{analyzer, fuzzy, varint};
 use crate::contract::index::Passage;
 
 /// What the analyzer made of one passage. Everything is counted in halves, because terms may weigh half.
@@ -78,6 +77,9 @@ impl Postings {
 fn narrow(halves: u32) -> u16 {
     halves as u16
 }
+
+/// What the nearest word counts for one that no row has.
+const MISSPELT: f32 = 0.5;
 
 #[derive(Default)]
 pub(super) struct Lexical {
@@ -207,17 +209,29 @@ impl Lexical {
         let mean = (self.length as f64 / f64::from(self.documents.max(1))) as f32;
         let mut query = Query { terms: vec![], k1, b, mean };
         for (place, (name, times)) in names.into_iter().enumerate() {
-            let Some(number) = self.names.find(&name) else { continue };
+            let written = self.names.find(&name).filter(|number| self.postings[*number as usize].live > 0);
+            let near = || Some((fuzzy::nearest(&name, self.counted())?, times * MISSPELT));
+            let Some((number, times)) = written.map(|number| (number, times)).or_else(near) else { continue };
             let Postings { live, most, .. } = self.postings[number as usize];
             let rarity = (1.0 + (f64::from(self.documents) - f64::from(live) + 0.5) / (f64::from(live) + 0.5)).ln();
             let weight = times * rarity as f32 * (k1 + 1.0);
             let bound = query.summand(weight, most, 0);
-            if live > 0 {
+            if let Some(same) = query.terms.iter_mut().find(|term| term.number == number) {
+                (same.weight, same.bound) = (same.weight + weight, same.bound + bound);
+            } else {
+                let name = self.names.name(number).to_owned();
                 query.terms.push(QueryTerm { name, number, place, weight, live, bound });
             }
         }
         query.terms.sort_unstable_by_key(|term| term.number);
         Some(query)
+    }
+
+    /// Number, name and live rows of each term.
+    fn counted(&self) -> impl Iterator<Item = (u32, &str, u32)> {
+        let each =
+            |(number, postings): (usize, &Postings)| (count(number), self.names.name(count(number)), postings.live);
+        self.postings.iter().enumerate().map(each)
     }
 
     /// BM25 of a row; 0 where no term is shared.

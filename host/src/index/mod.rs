@@ -6,6 +6,7 @@ mod compare;
 mod dense;
 mod entries;
 mod filter;
+mod fuzzy;
 mod graph;
 #[cfg(test)]
 mod graph_tests;

@@ -9,7 +9,7 @@ use super::filter::Admitted;
 use super::lexical::{Found, Query};
 use super::set::Set;
 use super::view::{View, wide};
-use crate::contract::index::{Candidate, Candidates, Extremes, Neighbour, Probe, Turn};
+use crate::contract::index::{Attribute, Candidate, Candidates, Extremes, Neighbour, Probe, Turn};
 
 /// Points of the graph to look at, where the probe does not say.
 const EFFORT: usize = 200;
@@ -41,8 +41,17 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
     slots.dedup();
 
     let (words_asked, terms, neighbours) = (query.as_ref(), probe.terms, probe.neighbours);
-    let mut telling =
-        Telling { view, admitted: &admitted, vector, words: words_asked, terms, neighbours, runs: HashMap::new() };
+    let attributes = probe.attributes.iter().filter_map(|name| view.entries.attribute_names.find(name)).collect();
+    let mut telling = Telling {
+        view,
+        admitted: &admitted,
+        vector,
+        words: words_asked,
+        terms,
+        attributes,
+        neighbours,
+        runs: HashMap::new(),
+    };
     Candidates {
         entries: slots.into_iter().map(|slot| telling.candidate(view.entries.get(slot))).collect(),
         exact: meaning.as_ref().is_none_or(|branch| branch.exact),
@@ -272,6 +281,8 @@ struct Telling<'a> {
     vector: Option<&'a [f32]>,
     words: Option<&'a Query>,
     terms: bool,
+    /// Numbers of the names of attributes to tell.
+    attributes: Vec<u32>,
     neighbours: bool,
     /// For the number of a run in the index its number in this answer.
     runs: HashMap<u32, u32>,
@@ -296,7 +307,19 @@ impl Telling<'_> {
                 (Some(query), Some((row, _))) if self.terms => view.lexical.summands(query, row),
                 _ => vec![],
             },
+            attributes: self.attributes(entry),
         }
+    }
+
+    fn attributes(&self, entry: &Slot) -> Vec<Attribute> {
+        let entries = &self.view.entries;
+        let asked = entry.facts.attributes.iter().filter(|(name, _)| self.attributes.contains(name));
+        asked
+            .map(|(name, fact)| Attribute {
+                name: entries.attribute_names.name(*name).to_owned(),
+                value: entries.value(*fact),
+            })
+            .collect()
     }
 
     /// The candidate's own vector is that of the row, or else its first one; a neighbour's is its first one.

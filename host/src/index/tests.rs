@@ -230,6 +230,7 @@ impl Model {
             among,
             limit: 1 + u32::try_from(random.below(20)).unwrap(),
             neighbours: random.below(2) == 0,
+            attributes: random.pick(&["tag", "nothing"]).into_iter().map(str::to_owned).collect(),
             ..probe()
         };
         (asked, random.vector())
@@ -269,6 +270,7 @@ impl Model {
             let stored = &self.entries[key];
             let (place, score) = scores(stored);
             let near = nearest(stored);
+            let told = stored.entry.attributes.iter().filter(|one| probe.attributes.contains(&one.name));
             let passage = near.map_or(if words { place } else { 0 }, |(_, place)| place);
             let [previous, next] = self.around(key).1.map(|key| key.filter(is_admitted));
             let neighbour = |key: &String| {
@@ -297,6 +299,7 @@ impl Model {
                 actor: stored.entry.actor.clone(),
                 turn,
                 terms: vec![],
+                attributes: told.cloned().collect(),
             }
         };
         Candidates {
@@ -479,6 +482,7 @@ pub(super) fn probe() -> Probe {
         b: 0.4,
         effort: None,
         terms: false,
+        attributes: vec![],
     }
 }
 

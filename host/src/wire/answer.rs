@@ -2,9 +2,10 @@
 //! above.
 use serde::Serialize;
 
-use super::{ErrorObject, MemoryObject, Time};
+use super::{ErrorObject, MemoryObject, Time, state_name};
 use crate::contract::memory::{
-    Change, Doubt, Effect, Explanation, Found, Hit, Outcome, Pipeline, Reason, ScopeEntry, Statistics, Trace, Version,
+    Change, Citation, Doubt, Effect, Explanation, Found, Hit, Origin, Outcome, Pack, Pipeline, RawScores, Reason,
+    ScopeEntry, Statistics, Trace, Verdict, Version,
 };
 use crate::contract::types::Error;
 
@@ -143,7 +144,7 @@ impl<'a> From<&'a Hit> for HitObject<'a> {
     fn from(hit: &'a Hit) -> Self {
         Self {
             score: hit.score,
-            raw: RawObject { dense: hit.raw.dense, lexical: hit.raw.lexical },
+            raw: (&hit.raw).into(),
             memory: (&hit.memory).into(),
             passage: hit.passage.as_deref(),
             folded: &hit.folded,
@@ -157,6 +158,12 @@ struct RawObject {
     #[serde(skip_serializing_if = "Option::is_none")]
     dense: Option<f32>,
     lexical: f32,
+}
+
+impl From<&RawScores> for RawObject {
+    fn from(raw: &RawScores) -> Self {
+        Self { dense: raw.dense, lexical: raw.lexical }
+    }
 }
 
 #[derive(Serialize)]
@@ -221,6 +228,101 @@ impl<'a> From<&'a Trace> for TraceObject<'a> {
             admitted: trace.admitted,
             candidates: trace.candidates,
             exact: trace.exact,
+        }
+    }
+}
+
+/// How a query sees one memory.
+#[derive(Serialize)]
+pub(crate) struct VerdictObject<'a> {
+    id: &'a str,
+    verdict: &'static str,
+    /// What excludes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    into: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<RawObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<ExplanationObject<'a>>,
+}
+
+impl<'a> VerdictObject<'a> {
+    /// `id` as the caller gave it.
+    pub(crate) fn new(id: &'a str, verdict: &'a Verdict) -> Self {
+        let bare = |verdict| VerdictObject {
+            id,
+            verdict,
+            by: None,
+            state: None,
+            into: None,
+            place: None,
+            score: None,
+            raw: None,
+            explanation: None,
+        };
+        match verdict {
+            Verdict::Unknown => bare("unknown"),
+            Verdict::Excluded(place) => Self { by: Some(place), ..bare("excluded") },
+            Verdict::Hidden(state) => Self { state: Some(state_name(*state)), ..bare("hidden") },
+            Verdict::NoCandidate(raw) => Self { raw: Some(raw.into()), ..bare("no-candidate") },
+            Verdict::BelowMinimum(raw) => Self { raw: Some(raw.into()), ..bare("below-minimum") },
+            Verdict::Folded(into) => Self { into: Some(into), ..bare("folded") },
+            Verdict::Ranked(ranked) => Self {
+                place: Some(ranked.place),
+                score: Some(ranked.score),
+                raw: Some((&ranked.raw).into()),
+                explanation: Some((&ranked.explanation).into()),
+                ..bare("ranked")
+            },
+        }
+    }
+}
+
+/// What a prompt should carry.
+#[derive(Serialize)]
+pub(crate) struct PackObject<'a> {
+    text: &'a str,
+    tokens: u32,
+    citations: Vec<CitationObject<'a>>,
+    omitted: &'a [String],
+}
+
+#[derive(Serialize)]
+struct CitationObject<'a> {
+    number: u32,
+    id: &'a str,
+    version: u32,
+    origin: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f32>,
+}
+
+impl<'a> From<&'a Pack> for PackObject<'a> {
+    fn from(pack: &'a Pack) -> Self {
+        let citation = |citation: &'a Citation| CitationObject {
+            number: citation.number,
+            id: &citation.id,
+            version: citation.version,
+            origin: match citation.origin {
+                Origin::Core => "core",
+                Origin::Hit => "hit",
+                Origin::Neighbour => "neighbour",
+            },
+            score: citation.score,
+        };
+        Self {
+            text: &pack.text,
+            tokens: pack.tokens,
+            citations: pack.citations.iter().map(citation).collect(),
+            omitted: &pack.omitted,
         }
     }
 }
@@ -329,7 +431,7 @@ fn pipeline_name(pipeline: Pipeline) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::memory::{Part, RawScores, TermShare};
+    use crate::contract::memory::{Part, TermShare};
     use crate::wire::tests::bare;
 
     #[track_caller]
