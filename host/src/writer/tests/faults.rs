@@ -51,7 +51,10 @@ fn there(rig: &Rig) -> u8 {
 fn check(shelf: &Shelf, acknowledged: u8, context: &str) {
     let rig = open(shelf).unwrap_or_else(|error| panic!("{context}: {error}"));
     let there = there(&rig);
-    assert!((acknowledged..=acknowledged + 1).contains(&there), "{context}: {acknowledged} acknowledged, {there} there");
+    assert!(
+        (acknowledged..=acknowledged + 1).contains(&there),
+        "{context}: {acknowledged} acknowledged, {there} there"
+    );
     let snapshot = rig.store.snapshot().unwrap();
     for number in 1..=BATCHES {
         let name = format!("e{number}");
