@@ -145,7 +145,9 @@ fn a_directory_that_is_a_file_is_told() {
     let file = home.path().join("file");
     fs::write(&file, "precious").unwrap();
     let path = file.to_str().unwrap();
-    check_told(&home.cairn(&["--data", path, "list"]), "file is not a directory");
+    let answer = home.cairn(&["--data", path, "list"]);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.err.contains("file/cairn.toml: Not a directory"), "{}", answer.err);
     filled(&home);
     check_told(&home.cairn(&["backup", path]), "file is not a directory");
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");

@@ -42,9 +42,14 @@ impl Tables {
         };
         fresh.copy(&reading)?;
         drop(reading);
-        // Most of what was written meanwhile, without anybody waiting.
-        let touched = self.touched().replace(Touched::new()).unwrap_or_default();
-        fresh.catch_up(&self.read()?, &touched, |_| Ok(()))?;
+        // Most of what was written meanwhile, while writes go on. No commit may lie between its keys and what is read.
+        let (touched, reading) = {
+            let writing = self.write_lock();
+            self.mend(&writing)?;
+            (self.touched().replace(Touched::new()).unwrap_or_default(), self.begin_read()?)
+        };
+        fresh.catch_up(&reading, &touched, |_| Ok(()))?;
+        drop(reading);
 
         let writing = self.write_lock();
         self.mend(&writing)?;
