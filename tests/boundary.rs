@@ -131,6 +131,9 @@ mod native {
         fn measure(&self, _: &[String], _: Purpose) -> Result<Vec<TokenCount>> {
             unused()
         }
+        fn similarity(&self, (): &(), _: u32, _: &[u32]) -> Result<Vec<f32>> {
+            unused()
+        }
     }
 
     impl Index for Nothing {
@@ -141,6 +144,9 @@ mod native {
             unused()
         }
         fn search(&self, _: &[Probe], _: Option<&()>) -> Result<Vec<Candidates>> {
+            unused()
+        }
+        fn load(&self, _: &[String]) -> Result<((), Vec<u32>)> {
             unused()
         }
         fn progress(&self, _: u32) -> Result<Progress> {

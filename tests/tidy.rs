@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 /// but a door.
 const ARROWS: &[(&str, &[&str])] = &[
     ("entry", &["contract"]),
+    ("guarded", &[]),
     ("times", &[]),
     ("system", &["contract"]),
     // The records of the contract that are resources are the component's types.
     ("contract", &["component"]),
     ("index", &["contract", "entry"]),
-    ("embedder", &["contract"]),
+    ("embedder", &["contract", "guarded"]),
     ("models", &["contract", "embedder"]),
     // What the writer hands over is the writer's type.
-    ("store", &["contract", "entry", "writer"]),
+    ("store", &["contract", "entry", "guarded", "writer"]),
     ("writer", &["contract", "entry", "store"]),
     ("serving", &["embedder"]),
     ("room", &["contract", "embedder", "entry", "index", "serving", "store", "writer"]),
@@ -92,6 +93,7 @@ const LINES: usize = 600;
 
 /// Files above the limit, which hold two nouns, and the lines that each may have until it is divided.
 const LONG: &[(&str, usize)] = &[
+    ("guest/src/filter.rs", 640),
     ("host/src/embedder/packed/recognise.rs", 640),
     ("host/src/index/tests.rs", 700),
     ("host/src/transfer/line.rs", 750),

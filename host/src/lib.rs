@@ -26,6 +26,7 @@ pub mod contract;
 pub mod embedder;
 pub mod engine;
 pub mod entry;
+pub mod guarded;
 pub mod index;
 mod models;
 pub mod open;

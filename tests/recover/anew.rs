@@ -138,7 +138,7 @@ fn a_backup_is_a_store_and_comes_back() {
     let home = Home::new();
     let batch = Batch::new("kept", 100);
     home.does(&["import", batch.file(&home, "import.jsonl").to_str().unwrap()]);
-    let key = ["--user", "u0", "--key", "kept-0"];
+    let key = ["--user", "u0", "--run", "r0", "--key", "kept-0"];
     home.does(&[&["update", "another text"][..], &key].concat());
     fs::write(home.path().join("cairn.toml"), "wait = 7\n").unwrap();
     let elsewhere = tempfile::tempdir().unwrap();

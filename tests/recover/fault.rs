@@ -121,7 +121,7 @@ fn a_store_without_permission_is_told_and_left_alone() {
     let home = Home::new();
     let listed = filled(&home);
     let permit = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    for (directory, file) in [(0o700, 0o600), (0o755, 0o644), (0o777, 0o644)] {
+    for (directory, file) in [(0o755, 0o600), (0o755, 0o644), (0o777, 0o644)] {
         permit(home.path(), directory);
         for name in ["cairn.redb", "cairn.lock"] {
             permit(&home.path().join(name), file);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cairn::contract::memory::{
     Deletion, Edit, Erasure, Including, ListRequest, Outcomes, Patch, Promise, ScopedKey, Target, WriteOptions,
 };
+use cairn::contract::memory::{Pipeline, Tuning};
 use cairn::contract::types::State;
 use cairn::embedder::HashEncoder;
 use cairn::store::Store;
@@ -185,7 +186,10 @@ fn check_memories(workshop: &Workshop, engine: &Engine, acknowledged: usize, con
         let taken =
             taken.unwrap_or_else(|| panic!("{context}, {acknowledged} steps acknowledged: there is {there:#?}"));
         for (text, _) in there.iter().filter(|(_, state)| *state == State::Live) {
-            let found = engine.search(vec![Query::new(text, scope())]).await.unwrap().remove(0).unwrap();
+            // By words alone: its vector may be owed.
+            let words = Tuning { pipeline: Some(Pipeline::Lexical), ..Tuning::default() };
+            let query = Query { tuning: Some(words), ..Query::new(text, scope()) };
+            let found = engine.search(vec![query]).await.unwrap().remove(0).unwrap();
             assert_eq!(&found.hits[0].memory.content.text, text, "{context}");
         }
         taken

@@ -2,7 +2,6 @@
 //! under load and a lone text never waits for company: no timer, and no lock held while a model runs or a text is
 //! split.
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -370,11 +369,7 @@ impl Shared {
 
 /// Runs what is not ours; a panic in it is an error.
 pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, EmbedError>) -> Result<T, EmbedError> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let reason = panic.downcast_ref::<String>().cloned();
-        let reason = reason.or_else(|| panic.downcast_ref::<&str>().map(|reason| (*reason).to_owned()));
-        Err(EmbedError::Panicked { reason: reason.unwrap_or_else(|| "it gave no reason".to_owned()) })
-    })
+    crate::guarded::catch(run).unwrap_or_else(|reason| Err(EmbedError::Panicked { reason }))
 }
 
 #[cfg(test)]

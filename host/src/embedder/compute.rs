@@ -22,7 +22,8 @@ impl Computation {
     /// Reads an ONNX file; what is packed of it is kept if there is a place. The error is the reason alone.
     pub(super) fn new(onnx: &[u8], form: &Form, place: Option<&Place>) -> Result<Self, String> {
         let file = parse(onnx)?;
-        match PackedGraph::new(&file, form, place) {
+        let packed = crate::guarded::catch(|| PackedGraph::new(&file, form, place));
+        match packed.unwrap_or_else(Err) {
             Ok(graph) => Ok(Self::Packed(graph)),
             Err(reason) => Ok(Self::Stock { graph: Graph::new(file, form.pooling, form.dimensions)?, reason }),
         }

@@ -154,6 +154,13 @@ impl Model {
         format!("{} {} {}", self.fingerprint, self.computes_in(), Cpu::detect().name())
     }
 
+    /// Whether the weights have the size that the manifest tells. Looks at no byte of them.
+    fn has_whole_weights(&self) -> bool {
+        let ModelSource::Folder(folder) = &self.source else { return true };
+        let expected = self.manifest.file(WEIGHTS).and_then(|file| file.bytes);
+        std::fs::metadata(folder.join(WEIGHTS)).is_ok_and(|found| expected.is_none_or(|bytes| bytes == found.len()))
+    }
+
     fn computation(&self) -> Result<Computation, EmbedError> {
         let form = Form {
             pooling: self.manifest.pooling,
@@ -164,7 +171,8 @@ impl Model {
         };
         let place =
             self.packed.as_ref().map(|folder| Place { folder: folder.clone(), fingerprint: self.fingerprint.clone() });
-        if let Some(computation) = place.as_ref().and_then(|place| Computation::kept(&form, place)) {
+        let kept = place.as_ref().filter(|_| self.has_whole_weights());
+        if let Some(computation) = kept.and_then(|place| Computation::kept(&form, place)) {
             return Ok(computation);
         }
         let onnx = self.file("weights", WEIGHTS)?;

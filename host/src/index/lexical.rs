@@ -236,7 +236,8 @@ impl Lexical {
 
     /// BM25 of a row; 0 where no term is shared.
     pub(super) fn score(&self, query: &Query, row: u32) -> f32 {
-        self.shared(query, row).map(|(_, summand)| summand).sum()
+        // Not `sum`, which of nothing is -0.
+        self.shared(query, row).fold(0.0, |sum, (_, summand)| sum + summand)
     }
 
     /// The terms that the query and a row share, with their summands.

@@ -18,7 +18,7 @@ fn random_commits_are_found_as_by_brute_force() {
 #[test]
 fn random_commits_are_found_in_graphs_as_by_brute_force() {
     let (walks, segments) = check_random_commits(&Index::with_graph_threshold(WIDTH, 8), 900);
-    assert!(walks > 5 && segments > 1, "{walks} walks, {segments} segments");
+    assert!(walks > 0 && segments > 1, "{walks} walks, {segments} segments");
 }
 
 /// Returns how many searches were answered by walking, and how many segments there were at most.

@@ -77,7 +77,8 @@ fn int8_vectors_are_close_to_the_reference() {
 #[track_caller]
 fn check_form(form: tiny::Form, pooling: Pooling) {
     let file = tiny::encoder(form);
-    let sequences: [&[u32]; 4] = [&[1], &[5, 6, 7, 39, 0], &[3; 20], &[9, 8]];
+    // Without 1, the padding of those that count their places.
+    let sequences: [&[u32]; 4] = [&[2], &[5, 6, 7, 39, 0], &[3; 20], &[9, 8]];
     for cpu in Cpu::all() {
         for (precision, least) in [(Precision::F32, 0.999_999), (Precision::Bf16, 0.999_7), (Precision::Int8, 0.998)] {
             let packed = PackedGraph::new(&file, &self::form(pooling, 20, precision, cpu), None).unwrap();

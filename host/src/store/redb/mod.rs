@@ -14,7 +14,6 @@ use super::StoreError;
 use super::error::io_error;
 use super::place::{Disk, Place};
 use redb::{BackendError, Builder, Database, Durability, ReadableDatabase, TableDefinition, TableHandle};
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -339,18 +338,13 @@ fn guarded<T>(
     failed: &AtomicBool,
     work: impl FnOnce() -> Result<T, redb::Error>,
 ) -> Result<T, StoreError> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match crate::guarded::catch(work) {
         Ok(done) => done.map_err(|error| engine_error(action, path, failed, error)),
-        Err(panic) => {
+        Err(detail) => {
             failed.store(true, Ordering::Release);
-            Err(StoreError::Damaged { path: path.to_owned(), detail: said(&*panic) })
+            Err(StoreError::Damaged { path: path.to_owned(), detail })
         }
     }
-}
-
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("it cannot be made sense of").lines().next().unwrap_or_default().to_owned()
 }
 
 fn engine_error(action: &'static str, path: &Path, failed: &AtomicBool, error: redb::Error) -> StoreError {
