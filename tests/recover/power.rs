@@ -254,7 +254,8 @@ fn a_sync_that_fails_is_told_and_what_is_acknowledged_afterwards_survives_a_powe
         let context = format!("a sync failed at call {call} or later");
         if taken < STEPS.len() {
             assert!(shelf.has_failed(), "{context}: step {taken} failed by itself");
-            let taken = check(&workshop, &engine, taken, &context);
+            // What a refused commit left is made up for by the next one, so the views are compared after it.
+            let taken = check_memories(&workshop, &engine, taken, &context);
             assert_eq!(workshop.does(take_steps(&engine, taken)), STEPS.len(), "{context}: the rest can be done");
         }
         let after_cut = Shelf::with(shelf.after_cut(&mut |end| chance.below(end)));
@@ -283,7 +284,7 @@ fn a_disk_that_is_full_at_any_call_refuses_serves_and_goes_on_when_there_is_room
         if taken < STEPS.len() {
             let refused = workshop.does(Step::Add(&[("x", "is there room")], Promise::Indexed).take(&engine));
             assert!(
-                matches!(&refused, Err(Error::Unavailable(text)) if text.contains("is full")),
+                matches!(&refused, Err(Error::Unavailable(text)) if text.contains("is full") || text.contains("no storage space")),
                 "{context}: {refused:?}"
             );
         }
