@@ -184,7 +184,7 @@ fn a_stock_graph_refuses_them_too() {
 fn unrecognised(folder: &Path) {
     change(folder, |file| {
         let node = file.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "Erf").unwrap();
-        node.op_type = "Tanh".to_owned();
+        "Tanh".clone_into(&mut node.op_type);
     });
 }
 

@@ -53,7 +53,7 @@ fn what_is_forgotten_leaves_no_byte_in_any_file() {
     let forgotten = home.json(&["forget", "-u", "ana", "--key", "k", "--key", "l"]);
     assert_eq!(forgotten["outcomes"][0]["change"], "erased");
     for word in words {
-        assert_eq!(with_word(home.path(), word), [PathBuf::new(); 0], "{word}");
+        assert_eq!(with_word(home.path(), word), Vec::<PathBuf>::new(), "{word}");
     }
     assert_eq!(batch.check(&home, batch.len()), batch.len());
     check_sound(&home);
@@ -88,7 +88,7 @@ fn forgetting_that_was_killed_is_finished_by_the_next_command() {
         assert_eq!(traces.is_empty(), live == 0, "{live} live, traces in {traces:?}");
         if live == 1 {
             home.does(&forget);
-            assert_eq!(with_word(home.path(), &word), [PathBuf::new(); 0]);
+            assert_eq!(with_word(home.path(), &word), Vec::<PathBuf>::new());
         }
     }
     check_sound(&home);

@@ -128,7 +128,7 @@ impl Step {
         match self {
             Step::Add(added, _) => memories
                 .extend(added.iter().map(|(name, text)| ((*name).to_owned(), ((*text).to_owned(), State::Live)))),
-            Step::Update(name, text) => memories.get_mut(name).unwrap().0 = text.to_owned(),
+            Step::Update(name, text) => text.clone_into(&mut memories.get_mut(name).unwrap().0),
             Step::Delete(name) => memories.get_mut(name).unwrap().1 = State::Deleted,
             Step::Forget(name) => *memories.get_mut(name).unwrap() = (String::new(), State::Deleted),
             Step::Compact | Step::Flush => {}

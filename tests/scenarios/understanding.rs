@@ -12,6 +12,7 @@ fn conversation(subject: &mut Subject, run: &str, at: i64, turns: &[(&str, &str)
     added(subject, (0..).zip(turns).map(turn).collect())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a query takes it")]
 fn step(pipeline: Pipeline) -> Option<Tuning> {
     Some(Tuning { pipeline: Some(pipeline), ..untuned() })
 }

@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 impl Fake {
+    #[expect(clippy::too_many_lines, reason = "the whole search as the contract tells it, from top to bottom")]
     pub(super) fn one(&self, probe: &Probe, query: Option<&[f32]>) -> Candidates {
         let state = self.state.borrow();
         // BM25 over all passages of the tenant (retrieval.md section 3).
@@ -168,9 +169,8 @@ fn turn(
     let own = &entries[&candidate.key];
     own.entry.scope.run.as_ref()?;
     let order = |stored: &Stored| (stored.entry.at, stored.order);
-    let scopes: BTreeMap<String, ()> =
-        entries.values().map(|stored| (format!("{:?}", stored.entry.scope), ())).collect();
-    let run = scopes.keys().position(|scope| *scope == format!("{:?}", own.entry.scope))?;
+    let scopes: BTreeSet<String> = entries.values().map(|stored| format!("{:?}", stored.entry.scope)).collect();
+    let run = scopes.iter().position(|scope| *scope == format!("{:?}", own.entry.scope))?;
     let mut members: Vec<&Stored> = entries.values().filter(|stored| stored.entry.scope == own.entry.scope).collect();
     members.sort_by_key(|stored| order(stored));
     let place = members.iter().position(|stored| stored.entry.key == own.entry.key)?;

@@ -96,7 +96,8 @@ fn deferred(site: &Site, report: &Report, args: &BenchArgs, burst: &Burst, all: 
         })?;
         ensure!(owed > 0, "every vector was there with the last answer: nothing was deferred");
         report.remark(&format!("{}: {owed} vectors are owed with the last answer", burst.name))?;
-        (answered_passes.push(answers), paid_passes.push(paid));
+        answered_passes.push(answers);
+        paid_passes.push(paid);
         site.close(engine);
         site.remove(STORE)?;
     }

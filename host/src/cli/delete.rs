@@ -85,7 +85,7 @@ async fn remove(memories: &Several, erasure: Erasure, session: &Session) -> Resu
                 // Nobody may be there to do it within the hour.
                 match engine.compact().await {
                     Ok(_) => {
-                        note("note: text, metadata, vectors and every version are gone for good, from the files too")
+                        note("note: text, metadata, vectors and every version are gone for good, from the files too");
                     }
                     Err(error) => note(&format!(
                         "note: gone for good, but the files keep bytes of it until `cairn compact` succeeds: {}",

@@ -114,16 +114,15 @@ impl From<ConfigError> for Failure {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
+        if error.is_other_model() {
+            let hint = "--model NAME goes on with the model of the store; `cairn reembed` moves the store to the one given here";
+            return Self::Failed(ErrorObject::new("unavailable", chain(&error)).hint(hint));
+        }
         let object = match error {
-            error if error.is_other_model() => ErrorObject::new("unavailable", chain(&error)).hint(
-                "--model NAME goes on with the model of the store; `cairn reembed` moves the store to the one given here",
-            ),
             OpenError::Store(error) => {
                 let object = ErrorObject::from(&Error::from(error));
                 let hint = match object.kind {
-                    "unavailable" => {
-                        "--wait SECONDS waits longer for a store in use, --data DIR chooses another one"
-                    }
+                    "unavailable" => "--wait SECONDS waits longer for a store in use, --data DIR chooses another one",
                     "corrupt" => "keep a copy of the directory as it is, then restore a backup or import an export",
                     _ => "--data DIR chooses another one",
                 };

@@ -591,7 +591,7 @@ mod tests {
         let expected = CacheMetrics { memory_hits: 2, disk_hits: 0, misses: 5 };
         assert_eq!(bench.embedder.metrics().cache, expected);
         bench.embedder.clear_cache();
-        assert_eq!(bench.embed(Lane::Interactive, &["one"])[0].try_get(), None);
+        assert_eq!(bench.embedder.known(vec!["one".to_owned()], Purpose::Document)[0].try_get(), None);
     }
 
     #[test]

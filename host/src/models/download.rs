@@ -13,7 +13,7 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 const CONNECTING: Duration = Duration::from_secs(15);
 /// A connection over which nothing comes for so long is broken.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Why a file did not come.
 #[derive(Debug, thiserror::Error)]

@@ -185,7 +185,8 @@ mod tests {
     }
 
     fn vector(n: u64) -> Vec<f32> {
-        (0..4_u16).map(|i| n as f32 + f32::from(i) / 8.0).collect()
+        let whole = f32::from(u16::try_from(n).unwrap());
+        (0..4_u16).map(|i| whole + f32::from(i) / 8.0).collect()
     }
 
     fn open(directory: &tempfile::TempDir, bytes: u64) -> Disk {

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn vector(seed: u8) -> Arc<Vec<f32>> {
-        Arc::new((0..4).map(|i| f32::from(seed) + f32::from(i as u8) / 8.0).collect())
+        Arc::new((0..4_u8).map(|i| f32::from(seed) + f32::from(i) / 8.0).collect())
     }
 
     fn size(directory: &tempfile::TempDir, memory: u64, disk: u64) -> CacheSize {
