@@ -179,21 +179,26 @@ fn check(workshop: &Workshop, engine: &Engine, acknowledged: usize, context: &st
 /// As [`check`], where nothing can be written.
 #[track_caller]
 fn check_memories(workshop: &Workshop, engine: &Engine, acknowledged: usize, context: &str) -> usize {
+    let taken = count_steps(workshop, engine, acknowledged, context);
     workshop.does(async {
-        let there = memories(engine).await.unwrap_or_else(|error| panic!("{context}: {error:?}"));
-        // The step in flight may have been taken or not, but not by half; steps that change nothing look like both.
-        let taken = (acknowledged..=(acknowledged + 1).min(STEPS.len())).rev().find(|taken| after(*taken) == there);
-        let taken =
-            taken.unwrap_or_else(|| panic!("{context}, {acknowledged} steps acknowledged: there is {there:#?}"));
-        for (text, _) in there.iter().filter(|(_, state)| *state == State::Live) {
+        for (text, _) in after(taken).iter().filter(|(_, state)| *state == State::Live) {
             // By words alone: its vector may be owed.
             let words = Tuning { pipeline: Some(Pipeline::Lexical), ..Tuning::default() };
             let query = Query { tuning: Some(words), ..Query::new(text, scope()) };
             let found = engine.search(vec![query]).await.unwrap().remove(0).unwrap();
             assert_eq!(&found.hits[0].memory.content.text, text, "{context}");
         }
-        taken
-    })
+    });
+    taken
+}
+
+/// How many steps were taken: the step in flight may have been or not, but not by half; steps that change nothing look
+/// like both.
+#[track_caller]
+fn count_steps(workshop: &Workshop, engine: &Engine, acknowledged: usize, context: &str) -> usize {
+    let there = workshop.does(memories(engine)).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    let taken = (acknowledged..=(acknowledged + 1).min(STEPS.len())).rev().find(|taken| after(*taken) == there);
+    taken.unwrap_or_else(|| panic!("{context}, {acknowledged} steps acknowledged: there is {there:#?}"))
 }
 
 /// How many calls the steps take on a disk that works, from opening to closing.
@@ -254,8 +259,9 @@ fn a_sync_that_fails_is_told_and_what_is_acknowledged_afterwards_survives_a_powe
         let context = format!("a sync failed at call {call} or later");
         if taken < STEPS.len() {
             assert!(shelf.has_failed(), "{context}: step {taken} failed by itself");
-            // What a refused commit left is made up for by the next one, so the views are compared after it.
-            let taken = check_memories(&workshop, &engine, taken, &context);
+            // A commit of which it is not known whether it will last is refused and may be there all the same; what finds it is
+            // made up for by the next commit.
+            let taken = count_steps(&workshop, &engine, taken, &context);
             assert_eq!(workshop.does(take_steps(&engine, taken)), STEPS.len(), "{context}: the rest can be done");
         }
         let after_cut = Shelf::with(shelf.after_cut(&mut |end| chance.below(end)));
