@@ -50,7 +50,11 @@ impl Cache {
     #[must_use]
     pub fn new(origin: &str, dimensions: u32, size: &CacheSize) -> Self {
         let disk = match size.disk {
-            0 => None,
+            0 => {
+                // What nobody looks after could not be emptied by a forget. Mostly there is none.
+                let _ = std::fs::remove_file(&size.file);
+                None
+            }
             bytes => Disk::open(&size.file, dimensions, bytes)
                 .inspect_err(|cause| tracing::warn!(file = %size.file.display(), %cause, "no cache of vectors on disk"))
                 .ok(),
@@ -159,6 +163,15 @@ mod tests {
         assert_eq!(later.metrics(), CacheMetrics { memory_hits: 1, disk_hits: 1, misses: 1 });
         let other = Cache::new("another model", 4, &size(&directory, 0, 1 << 16));
         assert_eq!(other.get(&other.key("tea", Purpose::Query)), None);
+    }
+
+    #[test]
+    fn turned_off_nothing_is_left_on_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Cache::new("m", 4, &size(&directory, 0, 1 << 16)));
+        assert!(size(&directory, 0, 0).file.exists());
+        drop(Cache::new("m", 4, &size(&directory, 0, 0)));
+        assert!(!size(&directory, 0, 0).file.exists());
     }
 
     #[test]
