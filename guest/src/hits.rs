@@ -10,7 +10,7 @@ use crate::rank::{Bounds, Ranked, parts, rank};
 use crate::record::{MEMORY, Record};
 use crate::spread::spread;
 use crate::text::passages;
-use crate::types::{Memory, Relation};
+use crate::types::{Memory, MemoryId, Relation};
 use std::collections::HashMap;
 
 /// Ranks the candidates and reads the best of them; what is gone meanwhile drops out.
@@ -24,8 +24,8 @@ pub(crate) fn answer(
     let query = one.query;
     let (admitted, pending, exact) = (found.admitted, found.pending, found.exact);
     let candidates = u32::try_from(found.entries.len()).unwrap_or(u32::MAX);
-    let bounds = Bounds { dense: found.dense, lexical: found.lexical };
-    let mut ranked = rank(&one.wanted, &bounds, found.entries);
+    let bounds = Bounds::of(&found);
+    let mut ranked = rank(&one.wanted, found);
     ranked.retain(|ranked| reaches(query, &raw_scores(&ranked.candidate)));
     let diversity = query.diversity.unwrap_or(Diversity { per_run: 0, spread: 0.0 });
     if diversity.spread > 0.0 {
@@ -105,11 +105,12 @@ fn doubts(one: &Asked<'_>, bounds: &Bounds) -> Vec<Doubt> {
 
 /// Whether one of two memories is linked to the other as its duplicate, or both to a third.
 fn says_the_same(a: &Memory, b: &Memory) -> bool {
-    let original = |of: &Memory| {
-        let link = of.content.links.iter().find(|link| link.relation == Relation::Duplicates);
-        link.map_or_else(|| of.id.clone(), |link| link.target.clone())
-    };
     original(a) == original(b)
+}
+
+fn original(of: &Memory) -> &MemoryId {
+    let link = of.content.links.iter().find(|link| link.relation == Relation::Duplicates);
+    link.map_or(&of.id, |link| &link.target)
 }
 
 /// Puts each memory that another one in the answer may supersede directly behind that one.

@@ -3,7 +3,7 @@
 use crate::calendar::DAY_MS;
 use crate::dates::Named;
 use crate::entry::asks;
-use crate::index::{Candidate, Extremes};
+use crate::index::{Candidate, Candidates, Extremes};
 use crate::memory::Part;
 use crate::text::fold;
 use crate::tuning::Constants;
@@ -62,6 +62,12 @@ pub(crate) struct Bounds {
     pub(crate) lexical: Option<Extremes>,
 }
 
+impl Bounds {
+    pub(crate) fn of(found: &Candidates) -> Self {
+        Self { dense: found.dense, lexical: found.lexical }
+    }
+}
+
 impl Wanted {
     /// Each value with its name and weight; a weight of 0 takes it out.
     fn weighted(&self, values: &Values) -> [(&'static str, f32, f32); 9] {
@@ -87,9 +93,10 @@ impl Wanted {
 }
 
 /// Best first; equal scores by creation, oldest first.
-pub(crate) fn rank(wanted: &Wanted, bounds: &Bounds, found: Vec<Candidate>) -> Vec<Ranked> {
-    let values = valued(wanted, bounds, &found);
+pub(crate) fn rank(wanted: &Wanted, found: Candidates) -> Vec<Ranked> {
+    let values = valued(wanted, &found);
     let mut ranked: Vec<Ranked> = found
+        .entries
         .into_iter()
         .zip(values)
         .map(|(candidate, values)| Ranked { candidate, score: wanted.sum(&values), values, lost: None })
@@ -106,11 +113,12 @@ pub(crate) fn parts(wanted: &Wanted, ranked: &Ranked) -> Vec<Part> {
     parts.chain(lost).collect()
 }
 
-fn valued(wanted: &Wanted, bounds: &Bounds, found: &[Candidate]) -> Vec<Values> {
+fn valued(wanted: &Wanted, found: &Candidates) -> Vec<Values> {
     let weights = &wanted.constants;
-    let places: HashMap<&str, usize> = found.iter().enumerate().map(|(n, one)| (one.key.as_str(), n)).collect();
+    let is_named: Vec<bool> = found.actors.iter().map(|actor| wanted.actor == Some(fold(actor))).collect();
+    let (bounds, found) = (Bounds::of(found), &found.entries);
     let questions: Vec<Option<f32>> =
-        found.iter().map(|one| answered(one, found, &places).map(|question| question.lexical)).collect();
+        found.iter().map(|one| answered(one, found).map(|question| question.lexical)).collect();
     let smoothed: Vec<Option<f32>> = found.iter().map(|one| smoothed(one, weights.neighbours)).collect();
 
     // What the neighbours add may reach further than any raw score.
@@ -134,7 +142,7 @@ fn valued(wanted: &Wanted, bounds: &Bounds, found: &[Candidate]) -> Vec<Values> 
                 neighbours: normalised(*smoothed, dense.as_ref()) - own,
                 lexical: words,
                 answer: question.map_or(0.0, |question| normalised(Some(question), lexical.as_ref())),
-                actor: share(wanted.actor.is_some() && one.actor.as_deref().map(fold) == wanted.actor),
+                actor: share(one.actor.is_some_and(|actor| is_named[actor as usize])),
                 date,
                 recency: recency(wanted.now, one.at),
                 question: share(asks(one).is_some_and(|words| words < SHORT)),
@@ -152,9 +160,9 @@ fn valued(wanted: &Wanted, bounds: &Bounds, found: &[Candidate]) -> Vec<Values> 
 const SHORT: f32 = 25.0;
 
 /// The question that a turn answers: the turn before, of another actor, if it asks and its words are known.
-fn answered<'c>(one: &Candidate, found: &'c [Candidate], places: &HashMap<&str, usize>) -> Option<&'c Candidate> {
+fn answered<'c>(one: &Candidate, found: &'c [Candidate]) -> Option<&'c Candidate> {
     let previous = one.turn.as_ref()?.previous.as_ref()?;
-    let question = &found[*places.get(previous.key.as_str())?];
+    let question = &found[previous.entry? as usize];
     (asks(question).is_some() && question.actor != one.actor).then_some(question)
 }
 
@@ -245,17 +253,19 @@ mod tests {
     }
 
     /// A run of one turn after the other, each with its cosines to the query and to the one before.
+    /// They stand first in the answer.
     fn run(number: u32, turns: Vec<Candidate>, similarity: f32) -> Vec<Candidate> {
-        let told = |one: Option<&Candidate>| {
-            one.map(|one| Neighbour { key: one.key.clone(), dense: one.dense, similarity: Some(similarity) })
-        };
         let all = turns.clone();
         let place = |n: usize| u32::try_from(n).unwrap();
+        let told = |n: Option<usize>| {
+            let (n, one) = n.and_then(|n| Some((n, all.get(n)?)))?;
+            Some(Neighbour { entry: Some(place(n)), dense: one.dense, similarity: Some(similarity) })
+        };
         let turn = |n: usize| Turn {
             run: number,
             position: place(n),
-            previous: told(n.checked_sub(1).and_then(|n| all.get(n))),
-            next: told(all.get(n + 1)),
+            previous: told(n.checked_sub(1)),
+            next: told(Some(n + 1)),
             across: Some(similarity),
         };
         turns.into_iter().enumerate().map(|(n, one)| Candidate { turn: Some(turn(n)), ..one }).collect()
@@ -263,19 +273,32 @@ mod tests {
 
     fn asking(one: Candidate, actor: &str) -> Candidate {
         let attributes = vec![Attribute { name: crate::entry::ASKS.to_owned(), value: Value::Number(5.0) }];
-        Candidate { attributes, actor: Some(actor.into()), ..one }
+        Candidate { attributes, ..by(actor, one) }
     }
 
-    type Found = (Vec<Candidate>, Bounds);
+    const ACTORS: [&str; 2] = ["Ana", "Mel"];
 
-    fn found(entries: Vec<Candidate>, dense: (Option<f32>, f32), lexical: (Option<f32>, f32)) -> Found {
+    fn by(actor: &str, one: Candidate) -> Candidate {
+        let place = ACTORS.iter().position(|known| *known == actor).and_then(|place| u32::try_from(place).ok());
+        Candidate { actor: place, ..one }
+    }
+
+    fn found(entries: Vec<Candidate>, dense: (Option<f32>, f32), lexical: (Option<f32>, f32)) -> Candidates {
         let extremes = |(min, max)| Some(Extremes { min, max });
-        (entries, Bounds { dense: extremes(dense), lexical: extremes(lexical) })
+        Candidates {
+            entries,
+            actors: ACTORS.map(str::to_owned).into(),
+            dense: extremes(dense),
+            lexical: extremes(lexical),
+            admitted: 0,
+            pending: 0,
+            exact: true,
+        }
     }
 
     #[track_caller]
-    fn check(wanted: &Wanted, (found, bounds): Found, expected: &[(&str, f32)]) {
-        let ranked = rank(wanted, &bounds, found);
+    fn check(wanted: &Wanted, found: Candidates, expected: &[(&str, f32)]) {
+        let ranked = rank(wanted, found);
         for ranked in &ranked {
             let sum: f32 = parts(wanted, ranked).iter().map(|part| part.share).sum();
             assert!((sum - ranked.score).abs() < 1e-6, "the parts sum to the score");
@@ -314,8 +337,7 @@ mod tests {
         wanted.dates = crate::dates::named("on 8 May 2023", 0);
         wanted.constants.recency = 0.5;
         wanted.now = calendar::parse("2023-06-07").unwrap();
-        let mut by_ana = candidate("a", None, 1.0);
-        by_ana.actor = Some("Ana".into());
+        let mut by_ana = by("Ana", candidate("a", None, 1.0));
         by_ana.at = calendar::parse("2023-05-08").unwrap();
         check(&wanted, found(vec![by_ana], (None, 0.0), (Some(0.0), 1.0)), &[("a", 0.95)]);
     }
@@ -349,13 +371,12 @@ mod tests {
         let mut wanted = wanted(Pipeline::Lexical);
         wanted.constants.run = 0.0;
         let question = asking(candidate("q", None, 5.0), "Ana");
-        let answer = Candidate { actor: Some("Mel".into()), ..candidate("r", None, 1.0) };
+        let answer = by("Mel", candidate("r", None, 1.0));
         let turns = run(0, vec![question, answer], 0.0);
         // r: 1 + 0.8·5 = 5, as much as the greatest; q: 1 − 0.1.
         check(&wanted, found(turns.clone(), (None, 0.0), (Some(0.0), 5.0)), &[("r", 1.0), ("q", 0.9)]);
         // Whoever goes on after a question of their own does not answer it.
-        let own: Vec<Candidate> =
-            turns.into_iter().map(|turn| Candidate { actor: Some("Ana".into()), ..turn }).collect();
+        let own: Vec<Candidate> = turns.into_iter().map(|turn| by("Ana", turn)).collect();
         check(&wanted, found(own, (None, 0.0), (Some(0.0), 5.0)), &[("q", 0.9), ("r", 0.2)]);
     }
 
@@ -380,8 +401,7 @@ mod tests {
         let max = |score: fn(&Candidate) -> f32| all.iter().map(score).fold(0.0, f32::max);
         let (dense, lexical) = (max(|c| c.dense.unwrap()), max(|c| c.lexical));
         let order = |pipeline: Pipeline| {
-            let (all, bounds) = found(all.clone(), (Some(0.0), dense), (Some(0.0), lexical));
-            let ranked = rank(&wanted(pipeline), &bounds, all);
+            let ranked = rank(&wanted(pipeline), found(all.clone(), (Some(0.0), dense), (Some(0.0), lexical)));
             ranked.into_iter().map(|ranked| ranked.candidate.key).collect::<Vec<_>>()
         };
         assert_eq!(order(Pipeline::Context), order(Pipeline::Core));

@@ -59,6 +59,9 @@ impl Fake {
         };
         let (mut admitted, mut pending) = (0, 0);
         let mut entries: Vec<(u64, Candidate)> = vec![];
+        let mut actors: Vec<String> = state.entries.values().filter_map(|stored| stored.entry.actor.clone()).collect();
+        actors.sort_unstable();
+        actors.dedup();
         for (key, Stored { order, entry, vectors }) in &state.entries {
             let attributes: Vec<(String, Value)> =
                 entry.attributes.iter().map(|a| (a.name.clone(), a.value.clone())).collect();
@@ -94,7 +97,7 @@ impl Fake {
                 lexical: lexical.0,
                 passage,
                 at: entry.at,
-                actor: entry.actor.clone(),
+                actor: entry.actor.as_ref().and_then(|actor| Some(actors.binary_search(actor).ok()? as u32)),
                 turn: None,
                 terms: if probe.terms { lexical.2 } else { vec![] },
                 attributes: entry.attributes.iter().filter(|a| probe.attributes.contains(&a.name)).cloned().collect(),
@@ -118,22 +121,16 @@ impl Fake {
         take(&|candidate| (candidate.lexical > 0.0).then_some(candidate.lexical));
         if probe.neighbours {
             let admitted: Vec<String> = entries.iter().map(|(_, c)| c.key.clone()).collect();
+            let more: Vec<String> = kept.iter().flat_map(|key| beside(&state.entries, key)).flatten().collect();
+            kept.extend(more.into_iter().filter(|key| admitted.contains(key)));
+            entries.retain(|(_, c)| kept.contains(&c.key));
+            let told: Vec<String> = entries.iter().map(|(_, c)| c.key.clone()).collect();
             for (_, candidate) in &mut entries {
-                candidate.turn = turn(&state.entries, &admitted, candidate, query);
+                candidate.turn = turn(&state.entries, &admitted, &told, candidate, query);
             }
-            let beside = |c: &Candidate| {
-                let turn = c.turn.as_ref().filter(|_| kept.contains(&c.key));
-                turn.into_iter()
-                    .flat_map(|turn| [&turn.previous, &turn.next])
-                    .flatten()
-                    .map(|n| n.key.clone())
-                    .collect()
-            };
-            let more: Vec<String> = entries.iter().flat_map(|(_, c)| -> Vec<String> { beside(c) }).collect();
-            kept.extend(more);
         }
         let entries = entries.into_iter().map(|(_, c)| c).filter(|c| kept.contains(&c.key)).collect();
-        Candidates { entries, dense, lexical, admitted, pending, exact: true }
+        Candidates { entries, actors, dense, lexical, admitted, pending, exact: true }
     }
 }
 
@@ -159,21 +156,34 @@ fn edits(misspelt: &str, known: &str) -> Option<usize> {
     Some(table[a.len()][b.len()]).filter(|edits| *edits <= if a.len() < 9 { 1 } else { 2 })
 }
 
-/// Where a candidate stands in its run, and what is beside it.
+/// The entries of an entry's run in order, and its place among them; none outside a run.
+fn run<'e>(entries: &'e BTreeMap<String, Stored>, own: &Stored) -> Option<(Vec<&'e Stored>, usize)> {
+    own.entry.scope.run.as_ref()?;
+    let mut members: Vec<&Stored> = entries.values().filter(|stored| stored.entry.scope == own.entry.scope).collect();
+    members.sort_by_key(|stored| (stored.entry.at, stored.order));
+    let place = members.iter().position(|stored| stored.entry.key == own.entry.key)?;
+    Some((members, place))
+}
+
+/// Keys of the entries directly before and after one in its run.
+fn beside(entries: &BTreeMap<String, Stored>, key: &str) -> [Option<String>; 2] {
+    let Some((members, place)) = run(entries, &entries[key]) else { return [None, None] };
+    let key = |place: Option<usize>| Some(members.get(place?)?.entry.key.clone());
+    [key(place.checked_sub(1)), key(Some(place + 1))]
+}
+
+/// Where a candidate stands in its run, and what is beside it. `told` are the keys of the answer in its order.
 fn turn(
     entries: &BTreeMap<String, Stored>,
     admitted: &[String],
+    told: &[String],
     candidate: &Candidate,
     query: Option<&[f32]>,
 ) -> Option<Turn> {
     let own = &entries[&candidate.key];
-    own.entry.scope.run.as_ref()?;
-    let order = |stored: &Stored| (stored.entry.at, stored.order);
+    let (members, place) = run(entries, own)?;
     let scopes: BTreeSet<String> = entries.values().map(|stored| format!("{:?}", stored.entry.scope)).collect();
     let run = scopes.iter().position(|scope| *scope == format!("{:?}", own.entry.scope))?;
-    let mut members: Vec<&Stored> = entries.values().filter(|stored| stored.entry.scope == own.entry.scope).collect();
-    members.sort_by_key(|stored| order(stored));
-    let place = members.iter().position(|stored| stored.entry.key == own.entry.key)?;
     let beside = |place: Option<usize>| members.get(place?).copied().filter(|s| admitted.contains(&s.entry.key));
     let (before, after) = (beside(place.checked_sub(1)), beside(Some(place + 1)));
     let first = |stored: &Stored| stored.vectors.iter().flatten().find_map(|embedded| embedded.vector.clone());
@@ -183,7 +193,7 @@ fn turn(
     let neighbour = |stored: &Stored| {
         let vector = first(stored);
         Neighbour {
-            key: stored.entry.key.clone(),
+            entry: told.iter().position(|key| *key == stored.entry.key).map(|place| place as u32),
             dense: cosine(vector.as_deref(), query),
             similarity: cosine(vector.as_deref(), own.as_deref()),
         }

@@ -18,6 +18,8 @@ static QUERIES: &str = include_str!("../../../tests/data/facts-queries.jsonl");
 pub(super) struct Fact {
     pub(super) text: String,
     pub(super) user: Option<String>,
+    run: Option<String>,
+    actor: Option<String>,
     at: Option<String>,
     metadata: Option<Box<RawValue>>,
 }
@@ -32,14 +34,15 @@ impl Fact {
         Content::fact(self.text.clone(), self.scope())
     }
 
-    /// With event time and metadata.
+    /// With run, actor, event time and metadata.
     pub(super) fn whole(&self) -> anyhow::Result<Content> {
         let at = match &self.at {
             None => None,
             Some(at) => Some(times::parse(at).map_err(|error| anyhow::anyhow!("the time {at:?}: {error}"))?),
         };
         let metadata = self.metadata.as_ref().map(|metadata| metadata.get().to_owned()).unwrap_or_default();
-        Ok(Content { at, metadata, ..self.bare() })
+        let scope = Scope { run: self.run.clone(), ..self.scope() };
+        Ok(Content { scope, actor: self.actor.clone(), at, metadata, ..self.bare() })
     }
 }
 

@@ -100,6 +100,17 @@ impl CpuClock {
     }
 }
 
+/// Waits until this process computes nothing in the background any more, such as graphs of an index; ten minutes at most.
+pub(super) fn settle() {
+    for _ in 0..2_400 {
+        let clock = CpuClock::now();
+        std::thread::sleep(Duration::from_millis(250));
+        if CpuClock::now().since(&clock).is_some_and(|spent| spent < Duration::from_millis(10)) {
+            return;
+        }
+    }
+}
+
 /// How busy the machine was up to a moment, in the ticks of its clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {

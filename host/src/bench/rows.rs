@@ -211,7 +211,7 @@ mod tests {
     async fn groups_hold_every_row_and_the_same_rows_make_the_same_store() {
         let store = Store::in_memory().unwrap();
         let tenant = store.tenant("bench").unwrap();
-        let writer = Writer::start(store.clone(), |_, _, _| {});
+        let writer = Writer::start(store.clone(), |_| {});
         let mut memories = Memories::new(8);
         for batch in memories.take(10, tenant, Durability::Durable) {
             writer.apply(batch).await.unwrap();

@@ -9,7 +9,7 @@ use super::measure::{Figures, Kind, parts};
 use super::report::Report;
 use super::site::{Site, answered};
 use super::workload::{self, Op};
-use super::{BenchArgs, facts};
+use super::{BenchArgs, facts, machine};
 use crate::contract::memory::Query;
 use crate::contract::types::{Content, Scope};
 use crate::embedder::{Lane, Purpose};
@@ -44,6 +44,7 @@ pub(super) fn run(site: &Site, report: &Report, args: &BenchArgs) -> anyhow::Res
     let engine = site.open(STORE)?;
     site.runtime.block_on(load(&engine, &contents))?;
     let ask = Ask { site, report, args, queries: &queries, heavy };
+    machine::settle();
     for (whole, _) in CASES.into_iter().filter(|(whole, _)| args.wants(whole)) {
         ask.run(&engine, whole, whole, None)?;
     }

@@ -96,7 +96,7 @@ impl Rig {
             Some(least) => Store::in_place(Slow::new(folder, least)?)?,
         };
         let tenant = store.tenant("bench")?;
-        let writer = Writer::start(store.clone(), |_, _, _| {});
+        let writer = Writer::start(store.clone(), |_| {});
         Ok(Rig { store, writer, tenant })
     }
 

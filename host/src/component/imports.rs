@@ -244,7 +244,13 @@ impl index::Host for Ctx {
             Err(error) => return Ok(Err(error)),
         };
         let vector = |probe: &Probe| probe.vector.and_then(|place| waited.get(&place)).map(|vector| vector.as_slice());
-        Ok(Ok(probes.iter().map(|probe| index.search(probe, vector(probe))).collect()))
+        let mut answers = Vec::with_capacity(probes.len());
+        for probe in &probes {
+            answers.push(index.search(probe, vector(probe)));
+            // Others run on this thread too, and a call that may no longer go on ends here.
+            tokio::task::yield_now().await;
+        }
+        Ok(Ok(answers))
     }
 
     async fn late(&mut self, _: u32, _: Resource<Vectors>, _: Vec<String>) -> Answer<Vec<Option<f32>>> {

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
 
 use super::codes::Coded;
 use super::entries::{NONE, count};
@@ -134,7 +136,7 @@ impl Dense {
         if self.unclaimed.is_empty() {
             return None;
         }
-        let stored: Vec<f16> = vector.iter().map(|value| f16::from_f32(*value)).collect();
+        let stored = Vec::<f16>::from_f32_slice(vector);
         let places = self.unclaimed.get(&checksum(&stored))?;
         let at = places.iter().rposition(|place| self.vector(*place) == stored)?;
         let place = self.unclaimed.get_mut(&checksum(&stored))?.remove(at);
@@ -190,6 +192,11 @@ impl Dense {
     /// Cosine of the vector at a place and another.
     pub(super) fn cosine(&self, place: u32, vector: &[f32]) -> f32 {
         (self.kernels.stored)(self.vector(place), vector).clamp(-1.0, 1.0)
+    }
+
+    /// Cosine of the vectors at two places.
+    pub(super) fn similarity(&self, left: u32, right: u32) -> f32 {
+        (self.kernels.both)(self.vector(left), self.vector(right)).clamp(-1.0, 1.0)
     }
 
     /// Tells bounds of the cosines of a query and the vectors at these places, in their order; quickest if they ascend.
@@ -349,7 +356,7 @@ impl Dense {
         let (pieces, rows) = (std::mem::take(&mut self.pieces), std::mem::take(&mut self.rows));
         for (piece, rows) in pieces.iter().zip(rows.chunks(PIECE)) {
             for (at, row) in rows.iter().enumerate().filter(|(_, row)| **row != NONE) {
-                let vector: Vec<f32> = piece.slices().vector(at).iter().map(|value| value.to_f32()).collect();
+                let vector = piece.slices().vector(at).to_f32_vec();
                 self.live -= 1;
                 moved(*row, self.push(*row, &vector));
             }

@@ -43,7 +43,11 @@ fn admitted(entries: &Entries, place: Place, clauses: &[Clause], among: Option<&
     let mut slots = around.next().map_or_else(|| entries.all.slots.clone(), Cow::into_owned);
     around.for_each(|set| slots.intersect(&set));
     for clause in clauses {
-        let holds = |slot: u32| clause.holds(&entries.get(slot).facts.attributes, &entries.texts);
+        let kept = clause.numbers(entries);
+        let holds = |slot: u32| {
+            let told = kept.as_ref().and_then(|kept| kept(slot));
+            told.unwrap_or_else(|| clause.holds(&entries.get(slot).facts.attributes, &entries.texts))
+        };
         match clause.outside(entries) {
             Some(outside) if clause.is_exact() => slots.subtract(&outside),
             Some(outside) if outside.len() < slots.len() => {
@@ -52,10 +56,7 @@ fn admitted(entries: &Entries, place: Place, clauses: &[Clause], among: Option<&
                 slots.subtract(&fails);
             }
             None if clause.is_exact() => {}
-            _ => {
-                let kept = clause.numbers(entries);
-                slots.retain(|slot| kept.as_ref().and_then(|kept| kept(slot)).unwrap_or_else(|| holds(slot)));
-            }
+            _ => slots.retain(holds),
         }
     }
     slots

@@ -9,6 +9,8 @@ use half::f16;
 pub(super) struct Kernels {
     /// A stored vector and a query.
     pub(super) stored: fn(&[f16], &[f32]) -> f32,
+    /// Two stored vectors.
+    pub(super) both: fn(&[f16], &[f16]) -> f32,
     /// A row of codes, each 128 above its value, and a coded query.
     pub(super) codes: fn(&[u8], &[i8]) -> i32,
     /// The same for some of the rows that lie side by side, in their order; the vector is filled anew.
@@ -23,8 +25,13 @@ pub(super) fn kernels() -> &'static Kernels {
     CHOSEN.get_or_init(|| best(PORTABLE))
 }
 
-const PORTABLE: Kernels =
-    Kernels { stored: portable::stored, codes: portable::codes, listed: portable::listed, rows: portable::rows };
+const PORTABLE: Kernels = Kernels {
+    stored: portable::stored,
+    both: portable::both,
+    codes: portable::codes,
+    listed: portable::listed,
+    rows: portable::rows,
+};
 
 #[cfg(not(target_arch = "x86_64"))]
 fn best(kernels: Kernels) -> Kernels {
@@ -37,12 +44,14 @@ fn best(mut kernels: Kernels) -> Kernels {
     if has!("avx2") && has!("fma") && has!("f16c") {
         // SAFETY, here and below: the machine has the features, as was just asked.
         kernels.stored = |stored, query| unsafe { avx2::stored(stored, query) };
+        kernels.both = |left, right| unsafe { avx2::both(left, right) };
         kernels.codes = |codes, query| unsafe { avx2::codes(codes, query) };
         kernels.listed = |codes, query, rows, sums| unsafe { avx2::listed(codes, query, rows, sums) };
         kernels.rows = |left, right| unsafe { avx2::rows(left, right) };
     }
     if has!("avx512f") && has!("avx512bw") && has!("avx512vnni") {
         kernels.stored = |stored, query| unsafe { avx512::stored(stored, query) };
+        kernels.both = |left, right| unsafe { avx512::both(left, right) };
         kernels.codes = |codes, query| unsafe { avx512::codes(codes, query) };
         kernels.listed = |codes, query, rows, sums| unsafe { avx512::listed(codes, query, rows, sums) };
         kernels.rows = |left, right| unsafe { avx512::rows(left, right) };
@@ -94,6 +103,10 @@ mod portable {
             }
         }
         sums.iter().sum::<f32>() + rest(tail, query_tail)
+    }
+
+    pub(super) fn both(left: &[f16], right: &[f16]) -> f32 {
+        left.iter().zip(right).map(|(left, right)| left.to_f32() * right.to_f32()).sum()
     }
 
     /// What is left over behind whole blocks.
@@ -148,6 +161,29 @@ mod avx2 {
         // SAFETY: there is room for eight values.
         unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
         lanes.iter().sum::<f32>() + portable::rest(tail, query_tail)
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn both(left: &[f16], right: &[f16]) -> f32 {
+        let (blocks, tail) = left.as_chunks::<16>();
+        let (right_blocks, right_tail) = right.as_chunks::<16>();
+        let mut sums = [_mm256_setzero_ps(); 2];
+        for (left, right) in blocks.iter().zip(right_blocks) {
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: a block holds two times eight values.
+                let (left, right) = unsafe {
+                    (
+                        _mm_loadu_si128(left.as_ptr().add(8 * lane).cast()),
+                        _mm_loadu_si128(right.as_ptr().add(8 * lane).cast()),
+                    )
+                };
+                *sum = _mm256_fmadd_ps(_mm256_cvtph_ps(left), _mm256_cvtph_ps(right), *sum);
+            }
+        }
+        let mut lanes = [0.0f32; 8];
+        // SAFETY: there is room for eight values.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), _mm256_add_ps(sums[0], sums[1])) };
+        lanes.iter().sum::<f32>() + portable::both(tail, right_tail)
     }
 
     /// Widened to 16 bits: `vpmaddubsw` would be shorter, but 255 · 127 · 2 does not fit its sums.
@@ -229,6 +265,26 @@ mod avx512 {
         _mm512_reduce_add_ps(sum) + portable::rest(tail, query_tail)
     }
 
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn both(left: &[f16], right: &[f16]) -> f32 {
+        let (blocks, tail) = left.as_chunks::<32>();
+        let (right_blocks, right_tail) = right.as_chunks::<32>();
+        let mut sums = [_mm512_setzero_ps(); 2];
+        for (left, right) in blocks.iter().zip(right_blocks) {
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: a block holds two times sixteen values.
+                let (left, right) = unsafe {
+                    (
+                        _mm256_loadu_si256(left.as_ptr().add(16 * lane).cast()),
+                        _mm256_loadu_si256(right.as_ptr().add(16 * lane).cast()),
+                    )
+                };
+                *sum = _mm512_fmadd_ps(_mm512_cvtph_ps(left), _mm512_cvtph_ps(right), *sum);
+            }
+        }
+        _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1])) + portable::both(tail, right_tail)
+    }
+
     /// `vpdpbusd` takes just this pair, which is why codes are stored 128 above their values.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     pub(super) fn codes(codes: &[u8], query: &[i8]) -> i32 {
@@ -306,6 +362,7 @@ mod tests {
             // SAFETY: the machine has the features, as was just asked.
             sets.push(Kernels {
                 stored: |stored, query| unsafe { avx2::stored(stored, query) },
+                both: |left, right| unsafe { avx2::both(left, right) },
                 codes: |codes, query| unsafe { avx2::codes(codes, query) },
                 listed: |codes, query, rows, sums| unsafe { avx2::listed(codes, query, rows, sums) },
                 rows: |left, right| unsafe { avx2::rows(left, right) },
@@ -343,6 +400,10 @@ mod tests {
             let exact: f64 = stored.iter().zip(&query).map(|(x, y)| x.to_f64() * f64::from(*y)).sum();
             for kernels in sets() {
                 let value = (kernels.stored)(&stored, &query);
+                assert!((f64::from(value) - exact).abs() < 1e-4, "length {length}: {value} and {exact}");
+                let narrow: Vec<f16> = query.iter().map(|value| f16::from_f32(*value)).collect();
+                let exact: f64 = stored.iter().zip(&narrow).map(|(x, y)| x.to_f64() * y.to_f64()).sum();
+                let value = (kernels.both)(&stored, &narrow);
                 assert!((f64::from(value) - exact).abs() < 1e-4, "length {length}: {value} and {exact}");
             }
         }

@@ -3,7 +3,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use super::entries::{NONE, Names, count};
-use super::{analyzer, fuzzy, varint};
+use super::fuzzy::{self, Shelves};
+use super::{analyzer, varint};
 use crate::contract::index::Passage;
 
 /// What the analyzer made of one passage. Everything is counted in halves, because terms may weigh half.
@@ -80,10 +81,13 @@ fn narrow(halves: u32) -> u16 {
 
 /// What the nearest word counts for one that no row has.
 const MISSPELT: f32 = 0.5;
+/// So many words of a query may be misspelt.
+const GUESSES: usize = 16;
 
 #[derive(Default)]
 pub(super) struct Lexical {
     names: Names,
+    shelves: Shelves,
     postings: Vec<Postings>,
     /// Of each row how many terms it has, and of each term the distance to the number of the one before and the count.
     forward: Vec<u8>,
@@ -120,20 +124,12 @@ struct QueryTerm {
     bound: f32,
 }
 
-/// What a query found.
-pub(super) struct Found {
-    /// Rows, among which the best are.
-    pub(super) best: Vec<u32>,
-    /// All rows that share a term; none where some were left out.
-    pub(super) all: Option<Vec<u32>>,
-}
-
 impl Lexical {
     /// The next row.
     pub(super) fn push(&mut self, words: &Words) {
         let row = count(self.starts.len());
         let mut terms: Vec<(u32, u16)> =
-            words.terms.iter().map(|(name, halves)| (self.names.number(name), *halves)).collect();
+            words.terms.iter().map(|(name, halves)| (self.number(name), *halves)).collect();
         terms.sort_unstable();
         self.postings.resize_with(self.names.len(), Postings::default);
         for (term, halves) in &terms {
@@ -145,6 +141,15 @@ impl Lexical {
         }
         self.lengths.push(words.length);
         self.append(&terms);
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        let known = self.names.len();
+        let number = self.names.number(name);
+        if number as usize == known {
+            self.shelves.insert(number, name);
+        }
+        number
     }
 
     fn append(&mut self, terms: &[(u32, u16)]) {
@@ -208,9 +213,10 @@ impl Lexical {
         }
         let mean = (self.length as f64 / f64::from(self.documents.max(1))) as f32;
         let mut query = Query { terms: vec![], k1, b, mean };
+        let mut guesses = GUESSES;
         for (place, (name, times)) in names.into_iter().enumerate() {
             let written = self.names.find(&name).filter(|number| self.postings[*number as usize].live > 0);
-            let near = || Some((fuzzy::nearest(&name, self.counted())?, times * MISSPELT));
+            let near = || Some((self.near(&name, &mut guesses)?, times * MISSPELT));
             let Some((number, times)) = written.map(|number| (number, times)).or_else(near) else { continue };
             let Postings { live, most, .. } = self.postings[number as usize];
             let rarity = (1.0 + (f64::from(self.documents) - f64::from(live) + 0.5) / (f64::from(live) + 0.5)).ln();
@@ -227,11 +233,12 @@ impl Lexical {
         Some(query)
     }
 
-    /// Number, name and live rows of each term.
-    fn counted(&self) -> impl Iterator<Item = (u32, &str, u32)> {
-        let each =
-            |(number, postings): (usize, &Postings)| (count(number), self.names.name(count(number)), postings.live);
-        self.postings.iter().enumerate().map(each)
+    /// The nearest term to one that no row has, as long as there are guesses left.
+    fn near(&self, name: &str, guesses: &mut usize) -> Option<u32> {
+        let shelves = self.shelves.around(name)?;
+        *guesses = guesses.checked_sub(1)?;
+        let told = |number: u32| (number, self.names.name(number), self.postings[number as usize].live);
+        fuzzy::nearest(name, shelves.map(told))
     }
 
     /// BM25 of a row; 0 where no term is shared.
@@ -258,13 +265,31 @@ impl Lexical {
         shared.into_iter().map(|(term, summand)| (term.name.clone(), summand)).collect()
     }
 
-    /// Finds the `limit` best rows and all that score as the last of them, among those that are admitted; dead rows must
-    /// not be.
+    /// Finds rows of the `limit` best owners and of all that score as the last of them. `owner` tells whose a row is, none
+    /// where that is not admitted or the row is dead; `shared` says whether an owner may have several.
     ///
-    /// Terms are added up from the weightiest on. Where `may_prune` allows it, that ends as soon as those that are left
-    /// cannot lift another row to the height of the last of the best: they are looked up for the rows that are close
-    /// (Turtle and Flood 1995).
-    pub(super) fn best(&self, query: &Query, limit: usize, may_prune: bool, admits: impl Fn(u32) -> bool) -> Found {
+    /// Terms are added up from the weightiest on. That ends as soon as those that are left cannot lift another row to the
+    /// height of the last of the best: they are looked up for the rows that are close (Turtle and Flood 1995).
+    pub(super) fn best(
+        &self,
+        query: &Query,
+        limit: usize,
+        shared: bool,
+        owner: impl Fn(u32) -> Option<u32>,
+    ) -> Vec<u32> {
+        let nth = |rows: &mut dyn Iterator<Item = (u32, f32)>| {
+            if !shared {
+                return nth(rows.map(|(_, sum)| sum), limit);
+            }
+            let mut best: HashMap<u32, f32> = HashMap::new();
+            for (row, sum) in rows {
+                if let Some(owner) = owner(row) {
+                    let best = best.entry(owner).or_insert(sum);
+                    *best = best.max(sum);
+                }
+            }
+            nth(best.into_values(), limit)
+        };
         let mut terms: Vec<&QueryTerm> = query.terms.iter().collect();
         terms.sort_by(|left, right| right.bound.total_cmp(&left.bound));
         SUMS.with_borrow_mut(|sums| {
@@ -273,15 +298,16 @@ impl Lexical {
             let (mut reached, mut rest, mut pruned) = (0.0, 0.0, false);
             for (place, term) in terms.iter().enumerate() {
                 let left = &terms[place..];
-                if may_prune && left.iter().map(|term| term.live as usize).sum::<usize>() > 2 * rows.len() {
+                if left.iter().map(|term| term.live as usize).sum::<usize>() > 2 * rows.len() {
                     rest = left.iter().map(|term| term.bound).sum::<f32>() * ROUNDING;
-                    reached = nth(rows.iter().map(|row| sums[*row as usize]), limit);
+                    reached = nth(&mut rows.iter().map(|row| (*row, sums[*row as usize])));
                     if rest < reached {
                         pruned = true;
                         break;
                     }
                 }
-                for (row, halves) in self.postings[term.number as usize].iter().filter(|(row, _)| admits(*row)) {
+                let postings = self.postings[term.number as usize].iter();
+                for (row, halves) in postings.filter(|(row, _)| owner(*row).is_some()) {
                     let sum = &mut sums[row as usize];
                     if *sum == 0.0 {
                         rows.push(row);
@@ -297,9 +323,9 @@ impl Lexical {
                     *sum = self.score(query, *row);
                 }
             }
-            let reached = nth(close.iter().map(|(_, sum)| *sum), limit);
+            let reached = nth(&mut close.iter().copied());
             close.retain(|(_, sum)| sum * ROUNDING >= reached);
-            Found { best: close.into_iter().map(|(row, _)| row).collect(), all: (!pruned).then_some(rows) }
+            close.into_iter().map(|(row, _)| row).collect()
         })
     }
 
@@ -337,7 +363,7 @@ impl Lexical {
         let mut kept = Self { documents: self.documents, length: self.length, ..Self::default() };
         let mut numbers = vec![NONE; self.postings.len()];
         for (number, postings) in self.postings.iter().enumerate().filter(|(_, postings)| postings.live > 0) {
-            numbers[number] = kept.names.number(self.names.name(count(number)));
+            numbers[number] = kept.number(self.names.name(count(number)));
             let mut compacted = Postings::default();
             for (row, halves) in postings.iter().filter(|(row, _)| renumbered[*row as usize] != NONE) {
                 compacted.push(renumbered[row as usize], halves);
@@ -359,7 +385,7 @@ impl Lexical {
     pub(super) fn bytes(&self) -> u64 {
         let postings = self.postings.iter().map(|postings| postings.bytes.capacity() + size_of::<Postings>());
         let rows = self.forward.capacity() + 8 * self.starts.capacity() + 4 * self.lengths.capacity();
-        self.names.bytes() + (postings.sum::<usize>() + rows) as u64
+        self.names.bytes() + self.shelves.bytes() + (postings.sum::<usize>() + rows) as u64
     }
 }
 
@@ -398,6 +424,8 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
     use crate::contract::index::WeightedText;
 
@@ -449,19 +477,29 @@ mod tests {
                 .map(|row| (lexical.score(&query, row), row))
                 .filter(|(score, _)| *score > 0.0)
                 .collect();
-            let matching: Vec<u32> = expected.iter().map(|(_, row)| *row).collect();
             expected.sort_by(|left, right| right.0.total_cmp(&left.0));
             let last = expected.get(limit - 1).map_or(0.0, |(score, _)| *score);
-            for may_prune in [false, true] {
-                let Found { best, all } = lexical.best(&query, limit, may_prune, admits);
+            for shared in [false, true] {
+                let looked_at = std::cell::Cell::new(0);
+                let owner = |row: u32| {
+                    looked_at.set(looked_at.get() + 1);
+                    admits(row).then_some(row)
+                };
+                let best = lexical.best(&query, limit, shared, owner);
                 assert!(expected.iter().filter(|(score, _)| *score >= last).all(|(_, row)| best.contains(row)));
                 assert!(best.iter().all(|row| lexical.score(&query, *row) >= last * 0.999), "{last}");
-                pruned += usize::from(all.is_none());
-                if let Some(mut all) = all {
-                    all.sort_unstable();
-                    assert_eq!(all, matching);
-                }
+                pruned += usize::from(!shared && looked_at.get() < query.rows());
             }
+            let owner = |row: u32| admits(row).then_some(row / 3);
+            let best: BTreeSet<u32> = lexical.best(&query, limit, true, owner).into_iter().map(|row| row / 3).collect();
+            let mut owners: BTreeMap<u32, f32> = BTreeMap::new();
+            for (score, row) in &expected {
+                owners.entry(row / 3).or_insert(*score);
+            }
+            let mut scores: Vec<f32> = owners.values().copied().collect();
+            scores.sort_by(|left, right| right.total_cmp(left));
+            let last = scores.get(limit - 1).copied().unwrap_or(0.0);
+            assert!(owners.iter().filter(|(_, score)| **score >= last).all(|(owner, _)| best.contains(owner)));
         }
         assert!(pruned > 20, "{pruned}");
     }

@@ -4,11 +4,11 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
 use super::codes::Coded;
-use super::entries::{Slot, count};
+use super::entries::{NONE, Slot, count};
 use super::filter::Admitted;
-use super::lexical::{Found, Query};
+use super::lexical::Query;
 use super::set::Set;
-use super::view::{View, wide};
+use super::view::View;
 use crate::contract::index::{Attribute, Candidate, Candidates, Extremes, Neighbour, Probe, Turn};
 
 /// Points of the graph to look at, where the probe does not say.
@@ -45,15 +45,20 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
     let mut telling = Telling {
         view,
         admitted: &admitted,
+        slots: &slots,
         vector,
         words: words_asked,
         terms,
         attributes,
         neighbours,
-        runs: HashMap::new(),
+        runs: Numbers::default(),
+        actors: Numbers::default(),
     };
+    let entries = slots.iter().map(|slot| telling.candidate(view.entries.get(*slot))).collect();
+    let actors = telling.actors.all.iter().map(|actor| view.entries.actors.name(*actor).to_owned()).collect();
     Candidates {
-        entries: slots.into_iter().map(|slot| telling.candidate(view.entries.get(slot))).collect(),
+        entries,
+        actors,
         exact: meaning.as_ref().is_none_or(|branch| branch.exact),
         dense: meaning.and_then(|branch| branch.extremes),
         lexical: words.and_then(|branch| branch.extremes),
@@ -175,35 +180,38 @@ fn by_words(view: &View, limit: usize, admitted: &Admitted, query: &Query) -> Br
     let score = |entry: &Slot| worded(view, entry, query).map(|(_, score)| score).filter(|score| *score > 0.0);
     let (n_admitted, n_sharing) = (admitted.slots.len(), query.rows());
     // Passing over what is not admitted is some thirty times cheaper than reading the terms of a row.
-    let (branch, matched) = if n_sharing > 32 * n_admitted {
-        let branch = Branch::new(view, limit, admitted.slots.iter(), score);
-        let matched = branch.scored;
-        (branch, matched)
+    let branch = if n_sharing > 32 * n_admitted {
+        Branch::new(view, limit, admitted.slots.iter(), score)
     } else {
-        let admits = |row: u32| view.slot(row).is_some_and(|slot| admitted.contains(slot));
-        // An entry may have several of the best rows.
-        let rows = limit * view.entries.widest();
-        let Found { best, all } = view.lexical.best(query, rows, n_sharing < n_admitted, admits);
-        let slots = |rows: Vec<u32>| {
-            let mut slots: Vec<u32> = rows.into_iter().filter_map(|row| view.slot(row)).collect();
-            slots.sort_unstable();
-            slots.dedup();
-            slots
-        };
-        match all {
-            // Perhaps there is no entry that shares nothing.
-            Some(all) if all.len() >= n_admitted => {
-                let slots = slots(all);
-                (Branch::new(view, limit, slots.iter().copied(), score), slots.len())
-            }
-            _ => (Branch::new(view, limit, slots(best).into_iter(), score), 0),
-        }
+        let owner = |row: u32| view.slot(row).filter(|slot| admitted.contains(*slot));
+        let rows = view.lexical.best(query, limit, view.entries.widest() > 1, owner);
+        let mut slots: Vec<u32> = rows.into_iter().filter_map(|row| view.slot(row)).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        Branch::new(view, limit, slots.into_iter(), score)
     };
-    if matched < n_admitted {
-        let max = branch.extremes.map_or(0.0, |extremes| extremes.max);
-        return Branch { extremes: Some(Extremes { min: Some(0.0), max }), ..branch };
+    if n_admitted == 0 {
+        return branch;
     }
-    branch
+    let max = branch.extremes.map_or(0.0, |extremes| extremes.max);
+    let min = if n_sharing < n_admitted { Some(0.0) } else { least_worded(view, &admitted.slots, query) };
+    Branch { extremes: Some(Extremes { min, max }), ..branch }
+}
+
+/// Entries to look at for one that shares no term with the query.
+const LOOKED_FOR: usize = if cfg!(test) { 32 } else { 1_024 };
+
+/// The least BM25 of all, if it can be told from a few: 0 because one of them shares nothing, or because they are all.
+fn least_worded(view: &View, slots: &Set, query: &Query) -> Option<f32> {
+    let scores = slots.iter().take(LOOKED_FOR).map(|slot| worded(view, view.entries.get(slot), query));
+    let mut least = f32::INFINITY;
+    for score in scores.map(|worded| worded.map_or(0.0, |(_, score)| score)) {
+        least = least.min(score);
+        if least <= 0.0 {
+            return Some(0.0);
+        }
+    }
+    (slots.len() <= LOOKED_FOR).then_some(least)
 }
 
 /// The row of an entry with the best BM25, the first of equals.
@@ -223,8 +231,6 @@ struct Branch {
     best: Vec<u32>,
     /// None: no slot has a score.
     extremes: Option<Extremes>,
-    /// How many slots have a score.
-    scored: usize,
     exact: bool,
 }
 
@@ -232,11 +238,11 @@ impl Branch {
     /// Keeps the best of the slots that have a score.
     fn new(view: &View, limit: usize, slots: impl Iterator<Item = u32>, score: impl Fn(&Slot) -> Option<f32>) -> Self {
         let mut best = BinaryHeap::with_capacity(limit.min(slots.size_hint().0) + 1);
-        let (mut min, mut max, mut scored) = (f32::INFINITY, f32::NEG_INFINITY, 0);
+        let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
         for slot in slots {
             let entry = view.entries.get(slot);
             let Some(score) = score(entry) else { continue };
-            (min, max, scored) = (min.min(score), max.max(score), scored + 1);
+            (min, max) = (min.min(score), max.max(score));
             let ranked = Ranked { score, order: entry.facts.order, slot };
             if best.len() < limit {
                 best.push(Reverse(ranked));
@@ -248,7 +254,7 @@ impl Branch {
         }
         let extremes = (min <= max).then_some(Extremes { min: Some(min), max });
         let best = best.into_iter().map(|Reverse(ranked)| ranked.slot).collect();
-        Self { best, extremes, scored, exact: true }
+        Self { best, extremes, exact: true }
     }
 }
 
@@ -278,14 +284,32 @@ impl PartialOrd for Ranked {
 struct Telling<'a> {
     view: &'a View,
     admitted: &'a Admitted,
+    /// Of the candidates, ascending.
+    slots: &'a [u32],
     vector: Option<&'a [f32]>,
     words: Option<&'a Query>,
     terms: bool,
     /// Numbers of the names of attributes to tell.
     attributes: Vec<u32>,
     neighbours: bool,
-    /// For the number of a run in the index its number in this answer.
-    runs: HashMap<u32, u32>,
+    runs: Numbers,
+    actors: Numbers,
+}
+
+/// Numbers within one answer for numbers in the index, in the order in which they were asked for.
+#[derive(Default)]
+struct Numbers {
+    known: HashMap<u32, u32>,
+    all: Vec<u32>,
+}
+
+impl Numbers {
+    fn of(&mut self, number: u32) -> u32 {
+        *self.known.entry(number).or_insert_with(|| {
+            self.all.push(number);
+            count(self.all.len() - 1)
+        })
+    }
 }
 
 impl Telling<'_> {
@@ -296,12 +320,12 @@ impl Telling<'_> {
         let worded = self.words.and_then(|query| worded(view, entry, query));
         let row = nearest.or(worded).map_or(entry.counted.first, |(row, _)| row);
         Candidate {
-            key: entry.key.to_string(),
+            key: (*entry.key).to_owned(),
             dense: nearest.map(|(_, cosine)| cosine),
             lexical: worded.map_or(0.0, |(_, score)| score),
             passage: row - entry.counted.first,
             at: entry.facts.at,
-            actor: view.entries.actor(entry).map(str::to_owned),
+            actor: (entry.facts.actor != NONE).then(|| self.actors.of(entry.facts.actor)),
             turn: if self.neighbours { self.turn(entry, row) } else { None },
             terms: match (self.words, worded) {
                 (Some(query), Some((row, _))) if self.terms => view.lexical.summands(query, row),
@@ -326,26 +350,23 @@ impl Telling<'_> {
     fn turn(&mut self, entry: &Slot, row: u32) -> Option<Turn> {
         let view = self.view;
         let position = view.entries.runs.position(entry)?;
-        let run = count(self.runs.len());
-        let run = *self.runs.entry(entry.run).or_insert(run);
+        let run = self.runs.of(entry.run);
         let own = (entry.counted.len > 0 && view.place(row).is_some()).then_some(row).or_else(|| view.first_row(entry));
-        let own = own.and_then(|row| view.vector(row)).map(wide);
-        let admitted = |slot: Option<u32>| Some(view.entries.get(slot.filter(|slot| self.admitted.contains(*slot))?));
-        let cosine = |row: Option<u32>, with: Option<&[f32]>| view.cosine(row?, with?);
-        let [previous, next] = [admitted(position.previous), admitted(position.next)];
-        let [before, after] = [previous, next].map(|neighbour| view.first_row(neighbour?));
-        let neighbour = |entry: &Slot, row: Option<u32>| Neighbour {
-            key: entry.key.to_string(),
-            dense: cosine(row, self.vector),
-            similarity: cosine(row, own.as_deref()),
+        let [previous, next] =
+            [position.previous, position.next].map(|slot| slot.filter(|slot| self.admitted.contains(*slot)));
+        let [before, after] = [previous, next].map(|slot| view.first_row(view.entries.get(slot?)));
+        let similarity = |row: Option<u32>, with: Option<u32>| view.similarity(row?, with?);
+        let neighbour = |slot: u32, row: Option<u32>| Neighbour {
+            entry: self.slots.binary_search(&slot).ok().map(count),
+            dense: row.and_then(|row| view.cosine(row, self.vector?)),
+            similarity: similarity(row, own),
         };
-        let following = after.and_then(|row| view.vector(row)).map(wide);
         Some(Turn {
             run,
             position: position.number,
-            across: cosine(before, following.as_deref()),
-            previous: previous.map(|entry| neighbour(entry, before)),
-            next: next.map(|entry| neighbour(entry, after)),
+            across: similarity(before, after),
+            previous: previous.map(|slot| neighbour(slot, before)),
+            next: next.map(|slot| neighbour(slot, after)),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
 
 use super::codes::{Coded, encode, step_for, step_like};
 use super::graph::link;
@@ -49,7 +50,7 @@ impl Block {
     pub(super) fn push(&mut self, vector: &[f32]) {
         let rest = encode(vector, self.step, self.codes.owned());
         self.rests.owned().push(rest);
-        self.vectors.owned().extend(vector.iter().map(|value| f16::from_f32(*value)));
+        self.vectors.owned().extend(Vec::<f16>::from_f32_slice(vector));
     }
 
     pub(super) fn slices(&self) -> Slices<'_> {

@@ -1,6 +1,7 @@
 //! The whole index against an implementation that looks at every entry anew for every search.
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::entries::count;
 use super::*;
 use crate::contract::index::{
     Attribute, Condition, Entry, Extremes, Neighbour, Passage, Test, Token, Turn, Value, WeightedText,
@@ -266,6 +267,7 @@ impl Model {
             found.extend(direct.into_iter().filter(|key| is_admitted(key)));
         }
         let words = probe.words.split(' ').any(|word| word != "the");
+        let actors: BTreeSet<String> = found.iter().filter_map(|key| self.entries[key].entry.actor.clone()).collect();
         let candidate = |key: &String| {
             let stored = &self.entries[key];
             let (place, score) = scores(stored);
@@ -277,7 +279,7 @@ impl Model {
                 let vector = self.first(key);
                 let own = stored.vectors[passage].as_deref().or(self.first(&stored.entry.key));
                 Neighbour {
-                    key: key.clone(),
+                    entry: found.iter().position(|found| found == key).map(count),
                     dense: vector.and_then(|vector| Some(product(vector, query?))),
                     similarity: vector.and_then(|vector| Some(product(vector, own?))),
                 }
@@ -296,7 +298,11 @@ impl Model {
                 lexical: score,
                 passage: u32::try_from(passage).unwrap(),
                 at: stored.entry.at,
-                actor: stored.entry.actor.clone(),
+                actor: stored
+                    .entry
+                    .actor
+                    .as_ref()
+                    .map(|actor| count(actors.iter().position(|known| known == actor).unwrap())),
                 turn,
                 terms: vec![],
                 attributes: told.cloned().collect(),
@@ -304,6 +310,7 @@ impl Model {
         };
         Candidates {
             entries: found.iter().map(candidate).collect(),
+            actors: actors.iter().cloned().collect(),
             dense: extremes(&dense),
             lexical: if words { extremes(&lexical) } else { None },
             admitted: u32::try_from(admitted.len()).unwrap(),
@@ -431,7 +438,17 @@ fn assert_alike(found: &Candidates, expected: &Candidates) {
 /// The answer without its scores, ascending by key, and the scores in that order.
 fn taken_apart(candidates: &Candidates) -> (Candidates, Vec<Option<f32>>) {
     let mut candidates = candidates.clone();
+    let keys: BTreeSet<String> = candidates.entries.iter().map(|candidate| candidate.key.clone()).collect();
+    let actors: BTreeSet<String> = candidates.actors.iter().cloned().collect();
+    let place = |all: &BTreeSet<String>, name: &String| count(all.iter().position(|known| known == name).unwrap());
+    let places: Vec<u32> = candidates.entries.iter().map(|candidate| place(&keys, &candidate.key)).collect();
+    for candidate in &mut candidates.entries {
+        candidate.actor = candidate.actor.map(|actor| place(&actors, &candidates.actors[actor as usize]));
+        let neighbours = candidate.turn.iter_mut().flat_map(|turn| [&mut turn.previous, &mut turn.next]).flatten();
+        neighbours.for_each(|neighbour| neighbour.entry = neighbour.entry.map(|entry| places[entry as usize]));
+    }
     candidates.entries.sort_by(|left, right| left.key.cmp(&right.key));
+    candidates.actors.sort_unstable();
     let mut scores = Vec::new();
     for extremes in [&mut candidates.dense, &mut candidates.lexical].into_iter().flatten() {
         scores.extend([extremes.min.take(), Some(std::mem::take(&mut extremes.max))]);

@@ -4,10 +4,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
 
 use super::dense::{Dense, Merge, Replaced};
-use super::entries::{Entries, Group, NONE, Place, Rows, Slot, count, lies_in};
+use super::entries::{Entries, Group, NONE, Place, Rows, Slot, count};
 use super::lexical::{Lexical, Words};
+use super::set::Set;
 use super::shelf::Kept;
 use crate::contract::index::{Corpus, TermCount};
 use crate::contract::types::Scope;
@@ -110,6 +113,11 @@ impl View {
         Some(self.dense.cosine(self.place(row)?, vector))
     }
 
+    /// Cosine of the vectors of two rows.
+    pub(super) fn similarity(&self, left: u32, right: u32) -> Option<f32> {
+        Some(self.dense.similarity(self.place(left)?, self.place(right)?))
+    }
+
     /// The row whose vector stands for a whole entry: the first that has one.
     pub(super) fn first_row(&self, entry: &Slot) -> Option<u32> {
         entry.rows().find(|row| self.place(*row).is_some())
@@ -128,6 +136,7 @@ impl View {
         };
         let group = self.group(place);
         let entries = count(group.slots.len());
+        let inside = (place != [NONE; 4]).then_some(&group.slots);
         let named = group.actors.iter().map(|(actor, times)| (*times, self.entries.actors.name(*actor)));
         let mut actors: Vec<(u32, &str)> = named.collect();
         actors.sort_unstable_by(|left, right| right.0.cmp(&left.0).then(left.1.cmp(right.1)));
@@ -140,7 +149,7 @@ impl View {
             actors: actors.into_iter().map(|(_, name)| name.to_owned()).collect(),
             terms: terms
                 .iter()
-                .map(|term| TermCount { entries: self.having(term, place), capitalised: None })
+                .map(|term| TermCount { entries: self.having(term, inside), capitalised: None })
                 .collect(),
         }
     }
@@ -163,7 +172,7 @@ impl View {
     /// The vectors of an entry, passage by passage; none if the key is unknown.
     pub(super) fn vectors(&self, key: &str) -> Vec<Vec<f32>> {
         let Some(slot) = self.entries.find(key) else { return vec![] };
-        self.entries.get(slot).rows().filter_map(|row| Some(wide(self.vector(row)?))).collect()
+        self.entries.get(slot).rows().filter_map(|row| Some(self.vector(row)?.to_f32_vec())).collect()
     }
 
     /// Estimate of the memory held.
@@ -218,7 +227,7 @@ impl View {
     /// A vector that cannot be compared with the others counts as none: it would be near to everything.
     fn set_vector(&mut self, row: u32, vector: Option<&[f32]>) {
         if let (Some(vector), Some(stored)) = (vector, self.vector(row))
-            && stored.iter().copied().eq(vector.iter().map(|value| f16::from_f32(*value)))
+            && stored == Vec::<f16>::from_f32_slice(vector)
         {
             return;
         }
@@ -233,14 +242,17 @@ impl View {
         self.rows[row as usize].place = accepted.map_or(NONE, |vector| self.dense.push(row, vector));
     }
 
-    /// How many entries of the scope have the term. Rows of one entry are neighbours.
-    fn having(&self, term: &str, scope: Place) -> u32 {
-        if scope == [NONE; 4] && self.entries.widest() <= 1 {
+    /// How many entries have the term, of these if some are given. Rows of one entry are neighbours.
+    fn having(&self, term: &str, inside: Option<&Set>) -> u32 {
+        if inside.is_none() && self.entries.widest() <= 1 {
             return self.lexical.frequency(term);
         }
-        let mut slots: Vec<u32> = self.lexical.rows_with(term).filter_map(|row| self.slot(row)).collect();
-        slots.dedup();
-        count(slots.iter().filter(|slot| lies_in(self.entries.get(**slot).facts.place, scope)).count())
+        let (mut before, mut having) = (NONE, 0);
+        for slot in self.lexical.rows_with(term).filter_map(|row| self.slot(row)) {
+            having += u32::from(slot != before && inside.is_none_or(|inside| inside.contains(slot)));
+            before = slot;
+        }
+        having
     }
 
     fn compact_rows(&mut self) {
@@ -259,9 +271,4 @@ impl View {
         self.dense.renumber(&renumbered);
         self.entries.renumber(&renumbered);
     }
-}
-
-/// A stored vector as it is handed out.
-pub(super) fn wide(vector: &[f16]) -> Vec<f32> {
-    vector.iter().map(|value| value.to_f32()).collect()
 }
