@@ -10,6 +10,7 @@ use crate::index::{Candidates, Corpus, Probe, Token};
 use crate::list::walk;
 use crate::memory::Query;
 use crate::rank::Wanted;
+use crate::scope::{self, EVERYTHING};
 use crate::text::{fold, names_folded};
 use crate::tuning::Constants;
 use crate::types::Error;
@@ -119,7 +120,12 @@ pub(crate) fn understand(host: &impl Host, model: bool, asked: &mut [Asked<'_>])
             (Some(actor), None) => Some(fold(actor)),
             _ => None,
         };
-        one.weight_of_words = weight_of_words(tokens, &terms, &corpus);
+        // As the scores: these are of all that the tenant has.
+        one.weight_of_words = if scope::is_empty(&one.query.scope) {
+            weight_of_words(tokens, &terms, &corpus)
+        } else {
+            weight_of_words(tokens, &terms, &host.statistics(&EVERYTHING, &terms)?)
+        };
         one.dense_text = masked(&one.wanted.constants, words, tokens, &terms, &corpus);
     }
     if model {
@@ -228,7 +234,7 @@ pub(crate) fn probe<H: Host>(host: &H, model: bool, asked: &[Asked<'_>]) -> Resu
             b: one.wanted.constants.b,
             effort: None,
             terms: one.query.explain,
-            attributes: if runs { vec![ASKS.to_owned()] } else { vec![] },
+            attributes: if runs || one.wanted.constants.question > 0.0 { vec![ASKS.to_owned()] } else { vec![] },
         });
     }
     let vectors = if texts.is_empty() { None } else { Some(host.embed(&texts, Purpose::Query)?) };

@@ -64,7 +64,8 @@ impl<H: Host> Comparing<H> {
             let cut = if compared(n, item) { passages(&item.text) } else { vec![] };
             let short = cut.len() == 1 && is_short(&item.text);
             firsts.push(short.then(|| u32::try_from(texts.len()).expect("limited by the size of a call")));
-            texts.extend(cut.into_iter().map(|bytes| embedded(item, &item.text[bytes])));
+            let embedded = embedded(item);
+            texts.extend(cut.into_iter().map(|bytes| embedded(&item.text[bytes])));
         }
         let model = !texts.is_empty() && has_model(host)?;
         let counts = if model { host.measure(&texts, Purpose::Document)? } else { vec![] };

@@ -6,6 +6,7 @@ use crate::calendar::Date;
 use crate::capability::{Host, Snapshot};
 use crate::check::{self, invalid, too_much};
 use crate::embedding::Purpose;
+use crate::filter::Filter;
 use crate::id::Id;
 use crate::list::walk;
 use crate::memory::{Citation, ContextRequest, Hit, Origin, Pack, Query};
@@ -13,7 +14,7 @@ use crate::record::{MEMORY, PLACE, Record, behind, core_place};
 use crate::scope::admits;
 use crate::search::found;
 use crate::storage::Range;
-use crate::types::{Memory, MemoryId};
+use crate::types::{Memory, MemoryId, Scope};
 use crate::view::Eyes;
 
 /// Most turns before and after a hit.
@@ -46,7 +47,7 @@ fn one(host: &impl Host, model: bool, request: &ContextRequest, place: &str) -> 
         Ok(asked) => asked,
         Err(error) => return Ok(Err(error)),
     };
-    let eyes = asked.eyes;
+    let (eyes, filter) = (asked.eyes, asked.filter.clone());
     let snapshot = host.snapshot()?;
     let core = core(&snapshot, &query, eyes)?;
     let pieces: Vec<Piece> = if recent {
@@ -73,10 +74,17 @@ fn one(host: &impl Host, model: bool, request: &ContextRequest, place: &str) -> 
         }
     }
     // What is around the better hits first, nearest first.
-    for memory in kept.iter().filter(|_| request.around > 0) {
-        for neighbour in around(&snapshot, memory, request.around, eyes)? {
+    let mut runs: Vec<(Scope, Vec<Memory>)> = vec![];
+    for memory in kept.iter().filter(|memory| request.around > 0 && memory.content.scope.run.is_some()) {
+        let scope = &memory.content.scope;
+        let known = runs.iter().position(|(of, _)| of == scope);
+        if known.is_none() {
+            runs.push((scope.clone(), turns(&snapshot, scope, filter.as_ref(), eyes)?));
+        }
+        let place = known.unwrap_or(runs.len() - 1);
+        for neighbour in around(&runs[place].1, memory, request.around as usize) {
             if !packing.holds(&neighbour.id) {
-                packing.add(Piece::new(neighbour, Origin::Neighbour))?;
+                packing.add(Piece::new(neighbour.clone(), Origin::Neighbour))?;
             }
         }
     }
@@ -131,28 +139,27 @@ fn newest(snapshot: &impl Snapshot, asked: &Asked<'_>) -> Result<Vec<Memory>> {
     Ok(out)
 }
 
-/// The turns before and after a memory in its run, the nearest first.
-fn around(snapshot: &impl Snapshot, of: &Memory, turns: u32, eyes: Eyes) -> Result<Vec<Memory>> {
-    if of.content.scope.run.is_none() {
-        return Ok(vec![]);
-    }
-    let mut run = vec![];
-    walk(snapshot, &of.content.scope, false, None, |record| {
-        if record.content.scope == of.content.scope
+/// The turns of a run in order, as far as the query may see them.
+fn turns(snapshot: &impl Snapshot, run: &Scope, filter: Option<&Filter>, eyes: Eyes) -> Result<Vec<Memory>> {
+    let mut turns = vec![];
+    walk(snapshot, run, false, None, |record| {
+        if record.content.scope == *run
+            && filter.is_none_or(|filter| filter.admits(&record))
             && let Some((_, memory)) = eyes.see(record, snapshot)?
         {
-            run.push(memory);
+            turns.push(memory);
         }
         Ok(true)
     })?;
-    run.sort_by_key(when);
-    let Some(place) = run.iter().position(|memory| memory.id == of.id) else { return Ok(vec![]) };
-    let mut out = vec![];
-    for step in 1..=turns as usize {
-        out.extend(place.checked_sub(step).and_then(|place| run.get(place)).cloned());
-        out.extend(run.get(place + step).cloned());
-    }
-    Ok(out)
+    turns.sort_by_cached_key(when);
+    Ok(turns)
+}
+
+/// The turns before and after a memory in its run, the nearest first.
+fn around<'r>(run: &'r [Memory], of: &Memory, turns: usize) -> Vec<&'r Memory> {
+    let Some(place) = run.iter().position(|memory| memory.id == of.id) else { return vec![] };
+    let beside = |step: usize| [place.checked_sub(step).and_then(|place| run.get(place)), run.get(place + step)];
+    (1..=turns).flat_map(beside).flatten().collect()
 }
 
 /// Where a memory stands in time, and among those of one moment.

@@ -2,6 +2,7 @@
 use crate::calendar::{self, DAY_MS, Date, MONTHS};
 use crate::moments::{Moment, chinese_number, moments, month_of, year_of};
 use crate::types::Timestamp;
+use std::ops::Range;
 
 /// A time as far as the query tells it.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,18 +92,23 @@ fn likeness_to_days(first: i64, last: i64, day: i64) -> f32 {
     }
 }
 
-/// Finds the times that a query names, in English and Chinese or as `2023-05-08`; `now` is the reader's.
+/// More times than this nobody asks for at once.
+const TIMES: usize = 16;
+
+/// Finds the times that a query names, sixteen at most, in English and Chinese or as `2023-05-08`; `now` is the reader's.
 pub(crate) fn named(query: &str, now: Timestamp) -> Vec<Named> {
     let today = Date::of(now).days();
     let told = |moment: Moment| Named { words: moment.words, when: When::Days(moment.first, moment.last) };
-    let relative: Vec<Named> = moments(query, today).into_iter().map(told).collect();
+    let relative: Vec<Named> = moments(query, today).into_iter().map(told).take(TIMES).collect();
     let mut out = english(query, today);
+    out.truncate(TIMES);
     // What stands in a relative time is none of its own: the May of "last May".
     out.retain(|date| !relative.iter().any(|moment| moment.words.ends_with(date.words.as_str())));
     out.extend(relative);
     if !query.is_ascii() {
         chinese(query, Date::of(now).year, &mut out);
     }
+    out.truncate(TIMES);
     out
 }
 
@@ -207,13 +213,14 @@ fn joined(start: &Named, end: &Named) -> (i64, i64) {
 fn chinese(query: &str, this_year: i64, out: &mut Vec<Named>) {
     let mut rest = query;
     // A number behind a relative year, as in 去年五月, has been told with it.
-    let relative = |start: usize, out: &[Named]| {
-        out.iter().any(|named| query.match_indices(named.words.as_str()).any(|(p, w)| p < start && start < p + w.len()))
-    };
-    while let Some(first) = rest.chars().next() {
+    let places = out.iter().flat_map(|named| query.match_indices(named.words.as_str()));
+    let told: Vec<Range<usize>> = places.map(|(place, words)| place..place + words.len()).collect();
+    while out.len() < TIMES
+        && let Some(first) = rest.chars().next()
+    {
         let start = query.len() - rest.len();
         match chinese_date(rest) {
-            Some((after, (year, month, day))) if !relative(start, out) => {
+            Some((after, (year, month, day))) if !told.iter().any(|told| told.start < start && start < told.end) => {
                 let words = rest[..rest.len() - after.len()].to_owned();
                 out.push(Named { words, when: When::Date { year, month, day, this_year } });
                 rest = after;

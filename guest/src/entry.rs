@@ -34,11 +34,12 @@ pub(crate) fn entry(record: &Record, renew: Renew, first: u32) -> (Entry, Vec<St
     }
     let mut texts = vec![];
     let passages = (renew == Renew::All).then(|| {
+        let embedded = embedded(content);
         (first..)
             .zip(passages(&content.text))
             .map(|(place, bytes)| {
                 let passage = &content.text[bytes];
-                texts.push(embedded(content, passage));
+                texts.push(embedded(passage));
                 let words = vec![WeightedText { text: indexed(content, passage), weight: 1.0 }];
                 Passage { words, vector: Some(place) }
             })

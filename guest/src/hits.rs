@@ -105,12 +105,13 @@ fn doubts(one: &Asked<'_>, bounds: &Bounds) -> Vec<Doubt> {
 
 /// Whether one of two memories is linked to the other as its duplicate, or both to a third.
 fn says_the_same(a: &Memory, b: &Memory) -> bool {
-    original(a) == original(b)
+    said_by(a).any(|id| said_by(b).any(|other| id == other))
 }
 
-fn original(of: &Memory) -> &MemoryId {
-    let link = of.content.links.iter().find(|link| link.relation == Relation::Duplicates);
-    link.map_or(&of.id, |link| &link.target)
+/// A memory and what it is linked to as a duplicate.
+fn said_by(memory: &Memory) -> impl Iterator<Item = &MemoryId> {
+    let links = memory.content.links.iter().filter(|link| link.relation == Relation::Duplicates);
+    std::iter::once(&memory.id).chain(links.map(|link| &link.target))
 }
 
 /// Puts each memory that another one in the answer may supersede directly behind that one.

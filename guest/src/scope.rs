@@ -4,6 +4,9 @@ use crate::types::Scope;
 
 pub(crate) const FIELDS: [ScopeField; 4] = [ScopeField::User, ScopeField::Agent, ScopeField::App, ScopeField::Run];
 
+/// Restricts to nothing.
+pub(crate) const EVERYTHING: Scope = Scope { user: None, agent: None, app: None, run: None };
+
 /// The value of one field.
 pub(crate) fn field(scope: &Scope, field: ScopeField) -> Option<&str> {
     match field {

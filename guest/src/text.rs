@@ -16,11 +16,13 @@ pub(crate) fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
-/// `ACTOR: ` before what is embedded, unless the text names its actor itself.
-pub(crate) fn embedded(content: &Content, passage: &str) -> String {
-    match &content.actor {
-        Some(actor) if !names(&content.text, actor) => format!("{actor}: {passage}"),
-        _ => passage.to_owned(),
+/// What makes of each passage the text that is embedded: `ACTOR: ` before it, unless the whole text names its actor
+/// itself.
+pub(crate) fn embedded(content: &Content) -> impl Fn(&str) -> String {
+    let actor = content.actor.as_deref().filter(|actor| !names(&content.text, actor));
+    move |passage| match actor {
+        Some(actor) => format!("{actor}: {passage}"),
+        None => passage.to_owned(),
     }
 }
 
@@ -263,13 +265,13 @@ mod tests {
     #[test]
     fn words_carry_date_and_actor() {
         let mut content = crate::fakes::content("Hi there", "u");
-        assert_eq!((embedded(&content, "Hi"), indexed(&content, "Hi")), ("Hi".into(), "Hi".into()));
+        assert_eq!((embedded(&content)("Hi"), indexed(&content, "Hi")), ("Hi".into(), "Hi".into()));
         content.actor = Some("Mel".into());
         content.at = Some(1_683_554_160_000);
-        assert_eq!(embedded(&content, "Hi"), "Mel: Hi");
+        assert_eq!(embedded(&content)("Hi"), "Mel: Hi");
         assert_eq!(indexed(&content, "Hi"), "[8 May 2023] Mel: Hi");
         assert_eq!(indexed(&content, "I left yesterday"), "[8 May 2023] Mel: I left yesterday [7 May 2023]");
         content.text = "Mel said hi".into();
-        assert_eq!(embedded(&content, "Mel said hi"), "Mel said hi");
+        assert_eq!(embedded(&content)("Mel said hi"), "Mel said hi");
     }
 }

@@ -228,11 +228,12 @@ impl Engine {
         if !deep {
             return Ok(capabilities.records.check()?);
         }
-        let mut found = match capabilities.records.check_pages() {
-            Ok(found) => found,
+        let records = capabilities.records.clone();
+        let mut found = blocking(move || records.check_pages()).await??;
+        if !found.is_empty() {
             // Nothing else can be believed then.
-            Err(damage) => return Ok(vec![damage.to_string()]),
-        };
+            return Ok(found);
+        }
         found.extend(capabilities.records.check()?);
         let room = self.instances.room();
         let (fresh, head) = capabilities.rooms.build(room.tenant)?;

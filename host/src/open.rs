@@ -1,7 +1,7 @@
 //! Opening a store: the composition root, the only file that names concrete parts and puts them together.
 use crate::component::{Capabilities, ComponentError, Machine};
 pub use crate::embedder::Precision;
-use crate::embedder::{self, Cache, CacheSize, EmbedError, Embedder, Encoder, ModelInfo};
+use crate::embedder::{self, Cache, CacheSize, EmbedError, Embedder, Encoder, ModelInfo, VECTORS};
 use crate::engine::Engine;
 use crate::room::Rooms;
 use crate::serving::Serving;
@@ -135,8 +135,13 @@ impl Options {
         }
         let serving = Arc::new(Serving::new(embedder));
         let rooms = Arc::new(Rooms::new(records.clone(), serving.clone()));
-        let absorbing = rooms.clone();
-        let writer = Writer::start(records.clone(), move |tenant, seq, changes| absorbing.absorb(tenant, seq, changes));
+        let (absorbing, erasing) = (rooms.clone(), Arc::downgrade(&rooms));
+        records.erase_beside(move || {
+            if let Some(rooms) = erasing.upgrade() {
+                rooms.erase();
+            }
+        });
+        let writer = Writer::start(records.clone(), move |news| absorbing.hear(news));
         let tenant = records.tenant(&self.tenant)?;
         let room = rooms.room(tenant);
         let capabilities = Capabilities { records, writer, rooms, serving, system: self.system };
@@ -158,9 +163,6 @@ impl Options {
         Ok(start(model.info(), model.encoder(), Some(cache)))
     }
 }
-
-/// Name of the cache of vectors, in the directory of the store.
-pub(crate) const VECTORS: &str = "vectors.cache";
 
 fn start(info: ModelInfo, encoder: Arc<dyn Encoder>, cache: Option<Cache>) -> Embedder {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);

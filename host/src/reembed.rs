@@ -38,6 +38,7 @@ pub(crate) async fn reembed(
         if serving.embedder().is_none_or(|embedder| embedder.info().fingerprint != info.fingerprint) {
             let _calls = instances.still().await?;
             let _payers = serving.still().await;
+            capabilities.writer.sync().await?;
             serving.replace(model);
             capabilities.rooms.forget_indexes();
         }
@@ -52,6 +53,8 @@ pub(crate) async fn reembed(
     }
     let _calls = instances.still().await?;
     let _payers = serving.still().await;
+    // What a call left that did not wait for its answer is written before.
+    capabilities.writer.sync().await?;
     walk.pass(&mut progress).await?;
     let done = far(store)?;
     // No await from here on: whoever drops the future gets all of it or nothing.

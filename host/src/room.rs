@@ -1,13 +1,14 @@
 //! One tenant's room: its indexes as a view of what the store committed, how they are rebuilt and kept up, and how owed
 //! vectors are paid. Never decides what is found.
 use crate::contract::index::Progress;
-use crate::embedder::{Lane, Purpose};
+use crate::embedder::{Lane, Purpose, VECTORS};
 use crate::entry::{Change, Seq};
 use crate::index::Index;
 use crate::serving::Serving;
 use crate::store::{Snapshot, Store, StoreError, Tenant};
-use crate::writer::{Paid, Writer};
+use crate::writer::{News, Paid, Writer};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -84,9 +85,29 @@ impl Rooms {
 
     /// Forgets all indexes: the store holds vectors of another model by now. They are built again when they are asked for.
     pub(crate) fn forget_indexes(&self) {
-        for room in self.lock().values() {
-            *room.index.write().unwrap_or_else(PoisonError::into_inner) = None;
-            *room.recovered() = Seq::default();
+        self.lock().values().for_each(|room| room.forget());
+    }
+
+    /// Erases what the store has erased from everything that lies beside it: graphs and cached vectors.
+    pub(crate) fn erase(&self) {
+        match (self.serving.embedder(), self.store.path().parent()) {
+            (Some(embedder), _) => embedder.clear_cache(),
+            // Of a process that had a model.
+            (None, Some(store)) => drop(std::fs::remove_file(store.join(VECTORS))),
+            (None, None) => {}
+        }
+        let tenants = self.store.tenants().unwrap_or_else(|error| {
+            tracing::error!("cannot erase from the indexes: {error:#}");
+            vec![]
+        });
+        for (_, tenant) in tenants {
+            if self.directory().is_none_or(|directory| !Index::is_kept(&directory, tenant.0)) {
+                continue;
+            }
+            match self.index(&self.room(tenant)) {
+                Ok(index) => index.erase(),
+                Err(error) => tracing::error!("cannot erase from the indexes of tenant {}: {error:#}", tenant.0),
+            }
         }
     }
 
@@ -97,10 +118,16 @@ impl Rooms {
 
     /// An empty index that may take graphs over from an earlier process; a store in memory has none.
     fn kept(&self, tenant: Tenant) -> Index {
-        match self.store.path().parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            Some(directory) => Index::kept(self.serving.dimensions(), &directory.join("index"), tenant.0),
+        match self.directory() {
+            Some(directory) => Index::kept(self.serving.dimensions(), &directory, tenant.0),
             None => Index::new(self.serving.dimensions()),
         }
+    }
+
+    /// Where graphs are kept; a store in memory has no such place.
+    fn directory(&self) -> Option<PathBuf> {
+        let store = self.store.path().parent().filter(|directory| !directory.as_os_str().is_empty());
+        store.map(|store| store.join("index"))
     }
 
     fn fill(&self, index: Index, tenant: Tenant) -> Result<(Index, Seq), StoreError> {
@@ -125,15 +152,32 @@ impl Rooms {
             let index = self.index(room)?;
             let (at, pending) = (index.absorbed(), index.pending());
             if (pending == 0 && at >= head) || Instant::now() >= deadline {
-                // Nothing of an index is on disk.
                 return Ok(Progress { entries: index.len(), pending, absorbed: at.0, bytes: 0 });
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    /// What the writer does after each commit, in order.
-    pub(crate) fn absorb(&self, tenant: Tenant, seq: Seq, changes: Vec<Change>) {
+    /// What the writer tells, in order.
+    pub(crate) fn hear(&self, news: News) {
+        match news {
+            News::Commit { tenant, seq, changes } => self.absorb(tenant, seq, changes),
+            News::Doubt => self.reconcile(),
+        }
+    }
+
+    /// Forgets the indexes that stand elsewhere than the store: a failure can move it either way.
+    fn reconcile(&self) {
+        for room in self.lock().values() {
+            let Some(index) = room.built() else { continue };
+            let head = self.store.long_snapshot().and_then(|snapshot| snapshot.head(room.tenant));
+            if head.ok() != Some(index.absorbed()) {
+                room.forget();
+            }
+        }
+    }
+
+    fn absorb(&self, tenant: Tenant, seq: Seq, changes: Vec<Change>) {
         let Some(room) = self.lock().get(&tenant).cloned() else { return };
         // What is built later holds this commit, and what was built from the store already may.
         let Some(index) = room.built() else { return };
@@ -159,7 +203,10 @@ impl Rooms {
                     room.replace(index);
                     *room.recovered() = head;
                 }
-                Err(error) => tracing::error!("cannot rebuild the indexes: {error:#}"),
+                Err(error) => {
+                    room.forget();
+                    tracing::error!("cannot rebuild the indexes: {error:#}");
+                }
             }
         }
     }
@@ -193,6 +240,12 @@ impl Room {
         let index = Arc::new(index);
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(index.clone());
         index
+    }
+
+    /// It is built again when it is asked for.
+    fn forget(&self) {
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.recovered() = Seq::default();
     }
 
     /// Whether a vector is owed to anything.

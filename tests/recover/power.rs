@@ -259,9 +259,9 @@ fn a_sync_that_fails_is_told_and_what_is_acknowledged_afterwards_survives_a_powe
         let context = format!("a sync failed at call {call} or later");
         if taken < STEPS.len() {
             assert!(shelf.has_failed(), "{context}: step {taken} failed by itself");
-            // A commit of which it is not known whether it will last is refused and may be there all the same; what finds it is
-            // made up for by the next commit.
-            let taken = count_steps(&workshop, &engine, taken, &context);
+            // A commit of which it is not known whether it will last is refused and may be there all the same.
+            let taken = check_memories(&workshop, &engine, taken, &context);
+            workshop.does(engine.flush(10_000)).unwrap_or_else(|error| panic!("{context}: {error:?}"));
             assert_eq!(workshop.does(take_steps(&engine, taken)), STEPS.len(), "{context}: the rest can be done");
         }
         let after_cut = Shelf::with(shelf.after_cut(&mut |end| chance.below(end)));

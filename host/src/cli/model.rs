@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::failure::{Exit, Failure, chain};
 use super::lines::Lines;
-use super::output::{Form, Output, complain, cut, note};
+use super::output::{Form, Output, clean, complain, cut, note};
 use super::session::{Access, Session};
 use crate::contract::embedding::Purpose;
 use crate::models::{self, AddError, Description, DownloadError, ModelPath, Place, Step};
@@ -248,7 +248,7 @@ fn info(model: &Description, path: Option<&ModelPath>, session: &Session) -> Res
         ("runs on", path.map_or("", |path| &path.words)),
     ];
     for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
-        session.output.say(&format!("{}  {value}", session.output.dim(&format!("{name:>13}"))))?;
+        session.output.say(&format!("{}  {}", session.output.dim(&format!("{name:>13}")), clean(value)))?;
     }
     Ok(Exit::Done)
 }

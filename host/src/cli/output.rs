@@ -63,7 +63,8 @@ impl Output {
     /// Prints rows in columns; the last one is cut where the terminal ends.
     pub(crate) fn table(&self, heads: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
         let mut widths: Vec<usize> = heads.iter().map(|head| columns(head)).collect();
-        for row in rows {
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
+        for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(columns(cell));
             }
@@ -82,7 +83,7 @@ impl Output {
             line.trim_end().to_owned()
         };
         self.say(&self.dim(&line(heads)))?;
-        for row in rows {
+        for row in &rows {
             let cells: Vec<&str> = row.iter().map(String::as_str).collect();
             self.say(&line(&cells))?;
         }

@@ -9,9 +9,10 @@ use super::failure::Failure;
 use super::output::{Output, note};
 use crate::config::Config;
 use crate::contract::types::Scope;
+use crate::embedder::VECTORS;
 use crate::engine::Engine;
 use crate::models;
-use crate::open::{ModelChoice, Options, VECTORS};
+use crate::open::{ModelChoice, Options};
 
 pub(crate) struct Session {
     pub(crate) config: Config,

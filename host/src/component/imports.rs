@@ -351,9 +351,6 @@ impl storage::Host for Ctx {
             scrub: options.scrub,
         };
         let applied = self.capabilities.writer.apply(batch).await;
-        if let (true, Some(embedder)) = (options.scrub, self.capabilities.serving.embedder()) {
-            embedder.clear_cache();
-        }
         if owes && applied.is_ok() {
             self.room.lend();
             self.pay();

@@ -59,6 +59,10 @@ pub enum Pooling {
     Cls,
 }
 
+/// Larger numbers are a mistake, or meant to make this process allocate.
+const DIMENSIONS: u32 = 65_536;
+const TOKENS: u32 = 32_768;
+
 /// What the model wants to read before a text, by purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Prefixes {
@@ -83,9 +87,15 @@ impl Manifest {
     /// Reads a manifest.json. The error is the reason alone.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
         let manifest: Self = serde_json::from_slice(json).map_err(|cause| cause.to_string())?;
-        if manifest.name.is_empty() || manifest.dimensions == 0 {
-            return Err("it has no name or no dimensions".to_owned());
+        if manifest.name.is_empty() {
+            return Err("it has no name".to_owned());
         }
+        let within = |what: &str, number: u32, most: u32| {
+            let message = || format!("{number} {what}: 1 to {most} are known to be possible");
+            if (1..=most).contains(&number) { Ok(()) } else { Err(message()) }
+        };
+        within("dimensions", manifest.dimensions, DIMENSIONS)?;
+        within("tokens of a text", manifest.max_tokens, TOKENS)?;
         let names = manifest.files.iter().map(|file| &file.name).chain([&manifest.name]);
         if let Some(name) = names.into_iter().find(|name| !is_plain(name)) {
             return Err(format!("{name:?} is no plain name of a file"));
@@ -173,7 +183,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 fn is_plain(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     let is_one = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-    is_one && !name.starts_with('.') && !name.contains(['/', '\\'])
+    is_one && !name.starts_with('.') && !name.contains(|c: char| matches!(c, '/' | '\\') || c.is_control())
 }
 
 #[cfg(test)]

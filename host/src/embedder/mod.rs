@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 pub use crate::contract::embedding::{ModelInfo, Purpose, TokenCount};
 pub use batch::{Embedder, Metrics};
+pub(crate) use cache::VECTORS;
 pub use cache::{Cache, CacheMetrics, CacheSize};
 pub use hash::HashEncoder;
 pub(crate) use manifest::MANIFEST;

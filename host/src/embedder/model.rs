@@ -151,7 +151,9 @@ impl Model {
     /// What makes its vectors what they are, to the last bit, beside the text.
     #[must_use]
     pub fn origin(&self) -> String {
-        format!("{} {} {}", self.fingerprint, self.computes_in(), Cpu::detect().name())
+        // The version: another one may compute in another order, or pack with other factors.
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{} {} {} {version}", self.fingerprint, self.computes_in(), Cpu::detect().name())
     }
 
     /// Whether the weights have the size that the manifest tells. Looks at no byte of them.

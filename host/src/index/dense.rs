@@ -50,6 +50,22 @@ struct Placed {
     /// Of each vector the row, or none if dead.
     rows: Vec<u32>,
     dead: usize,
+    /// Of the dead, those of which nothing is left in the file.
+    erased: usize,
+}
+
+/// A segment of which dead vectors are still in its file.
+pub(super) struct Worn {
+    at: usize,
+    segment: Arc<Segment>,
+    dead: Vec<bool>,
+}
+
+impl Worn {
+    /// The same segment without them. Takes long.
+    pub(super) fn erased(&self) -> Segment {
+        self.segment.without(|node| self.dead[node as usize])
+    }
 }
 
 impl Placed {
@@ -120,7 +136,14 @@ impl Dense {
                 self.unclaimed.entry(checksum(segment.slices().vector(at))).or_default().push(place);
             }
             self.newest += count(len);
-            self.segments.push(Placed { segment: Arc::new(segment), file, first, rows: vec![NONE; len], dead: len });
+            self.segments.push(Placed {
+                segment: Arc::new(segment),
+                file,
+                first,
+                rows: vec![NONE; len],
+                dead: len,
+                erased: 0,
+            });
         }
         // Given back in the order of their places.
         self.unclaimed.values_mut().for_each(|places| places.reverse());
@@ -323,13 +346,36 @@ impl Dense {
             moved(*row, place);
         }
         let dead = rows.iter().filter(|row| **row == NONE).count();
-        let placed = kept.map(|Kept { segment, file }| Placed { segment: Arc::new(segment), file, first, rows, dead });
+        let placed = kept.map(|Kept { segment, file }| Placed {
+            segment: Arc::new(segment),
+            file,
+            first,
+            rows,
+            dead,
+            erased: 0,
+        });
         let replaced = self.segments.splice(merge.segments.clone(), placed).collect();
         self.pieces.drain(..merge.pieces);
         self.rows.drain(..merge.pieces * PIECE);
         self.newest += count(merge.pieces * PIECE);
         self.merging = false;
         Replaced(replaced)
+    }
+
+    /// A segment that has a file with dead vectors in it. No merge may be under way until it is renewed.
+    pub(super) fn worn(&self) -> Option<Worn> {
+        let is_worn = |placed: &Placed| placed.file.is_some() && placed.dead > placed.erased;
+        let at = self.segments.iter().position(is_worn)?;
+        let Placed { segment, rows, .. } = &self.segments[at];
+        Some(Worn { at, segment: Arc::clone(segment), dead: rows.iter().map(|row| *row == NONE).collect() })
+    }
+
+    /// Puts the same segment without dead vectors in its place, and returns the file that is of no more use.
+    pub(super) fn renew(&mut self, worn: &Worn, Kept { segment, file }: Kept) -> Option<PathBuf> {
+        let placed = &mut self.segments[worn.at];
+        placed.segment = Arc::new(segment);
+        placed.erased = worn.dead.iter().filter(|dead| **dead).count();
+        std::mem::replace(&mut placed.file, file)
     }
 
     /// A merge came to nothing.

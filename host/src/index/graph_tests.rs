@@ -232,3 +232,48 @@ fn graphs_of_an_earlier_process_are_taken_over() {
         files().iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     assert!(left.contains(&"8-1.segment".to_owned()) && left.len() <= whole.len() + 1, "{left:?}");
 }
+
+#[test]
+fn nothing_of_vectors_that_are_gone_is_left_in_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Index::made(WIDTH, 100, Some(Shelf::new(directory.path(), 7)));
+    let mut random = Random(5);
+    let mut entries: Vec<StoredEntry> = (0..300)
+        .map(|n| {
+            let mut fresh = entry(&format!("k{n}"), n, "word");
+            fresh.vectors = vec![Some(random.unit(WIDTH))];
+            fresh
+        })
+        .collect();
+    let index = open();
+    index.absorb(Seq(1), entries.iter().cloned().map(put).collect());
+    index.settle();
+    let gone: Vec<StoredEntry> = entries.drain(20..60).collect();
+    let traces = || {
+        let files = std::fs::read_dir(directory.path()).unwrap();
+        let files: Vec<Vec<u8>> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+        let holds = |vector: &[f32]| {
+            let bytes: Vec<u8> = vector.iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes()).collect();
+            files.iter().any(|file| file.windows(bytes.len()).any(|window| window == bytes))
+        };
+        gone.iter().filter(|entry| holds(entry.vectors[0].as_deref().unwrap())).count()
+    };
+    index.absorb(Seq(2), gone.iter().map(|entry| Change::Delete(entry.entry.key.clone())).collect());
+    assert_eq!(traces(), 40);
+    index.erase();
+    assert_eq!(traces(), 0);
+    let exact = filled(WIDTH, entries.clone());
+    let same = |index: &Index, random: &mut Random| {
+        let vector = random.unit(WIDTH);
+        let asked = Probe { effort: Some(2_000), ..probe() };
+        assert_eq!(keys(&index.search(&asked, Some(&vector))), keys(&exact.search(&asked, Some(&vector))));
+    };
+    (0..5).for_each(|_| same(&index, &mut random));
+    let covered = index.graph_rows();
+    drop(index);
+    let index = open();
+    index.fill(Seq(2), entries.into_iter().map(put).collect());
+    index.absorb(Seq(2), vec![]);
+    assert_eq!(index.graph_rows(), covered);
+    (0..5).for_each(|_| same(&index, &mut random));
+}

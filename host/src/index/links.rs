@@ -37,6 +37,12 @@ impl Layer {
 }
 
 impl Links {
+    /// The same in memory of its own.
+    pub(super) fn copied(&self) -> Self {
+        let layer = |layer: &Layer| Layer::new(layer.nodes.to_vec(), layer.links.to_vec());
+        Self { lowest: Array::Owned(self.lowest.to_vec()), layers: self.layers.iter().map(layer).collect() }
+    }
+
     pub(super) fn nodes(&self) -> usize {
         self.lowest.len() / WIDTH
     }

@@ -1,5 +1,5 @@
-//! The indexes of one tenant: entries found by words and by meaning, all in memory, a view of the commits. Can be thrown
-//! away and built again from the store, and never writes anything.
+//! The indexes of one tenant: entries found by words and by meaning, a view of the commits. Can be thrown away and built
+//! again from the store; on disk are only graphs, whose files save the work of building them.
 pub mod analyzer;
 mod codes;
 mod compare;
@@ -51,7 +51,7 @@ pub struct Index {
 pub struct IndexProgress {
     /// Entries in it.
     pub entries: u32,
-    /// Passages whose vector is owed.
+    /// Of these, those that a vector is owed to.
     pub pending: u32,
     /// Estimate of the memory held.
     pub bytes: u64,
@@ -75,6 +75,12 @@ impl Index {
     #[must_use]
     pub fn kept_with_graph_threshold(dimensions: usize, threshold: usize, directory: &Path, tenant: u32) -> Self {
         Self::made(dimensions, threshold, Some(Shelf::new(directory, tenant)))
+    }
+
+    /// Whether an index of the tenant has left something in the directory.
+    #[must_use]
+    pub fn is_kept(directory: &Path, tenant: u32) -> bool {
+        Shelf::new(directory, tenant).has_files()
     }
 
     /// An empty index that uses graphs above so many vectors.
@@ -197,6 +203,32 @@ impl Index {
     #[must_use]
     pub fn graph_rows(&self) -> usize {
         self.shared.read().dense.graph_rows()
+    }
+
+    /// Leaves nothing of vectors that are gone in any file. Takes as long as writing the files anew; searches and commits go on
+    /// meanwhile.
+    ///
+    /// # Panics
+    /// As [`Index::absorb`] does.
+    pub fn erase(&self) {
+        let Some(shelf) = &self.shared.shelf else { return };
+        let mut building = self.shared.idle.wait_while(self.shared.building(), |building| *building).expect(POISONED);
+        // No merge may begin.
+        *building = true;
+        drop(building);
+        let done = Building(Arc::downgrade(&self.shared));
+        loop {
+            // Bound first, so that the lock is free while files are written.
+            let worn = self.shared.read().dense.worn();
+            let Some(worn) = worn else { break };
+            let kept = shelf.keep(worn.erased(), self.shared.dimensions);
+            let file = self.shared.write().dense.renew(&worn, kept);
+            file.as_deref().map(shelf::discard);
+        }
+        *self.shared.building() = false;
+        self.shared.idle.notify_all();
+        drop(done);
+        Shared::merge_if_due(&self.shared);
     }
 
     /// Waits until no graph is being built.

@@ -8,9 +8,10 @@ use half::slice::HalfFloatSliceExt;
 use half::vec::HalfFloatVecExt;
 
 use super::codes::{Coded, encode, step_for, step_like};
+use super::entries::{NONE, count};
 use super::graph::link;
 use super::kernels::Kernels;
-use super::links::{Layer, Links};
+use super::links::{Layer, Links, WIDTH};
 use super::parts::{self, Array, Unusable, bytes};
 
 /// Vectors that lie side by side, with their codes.
@@ -123,6 +124,30 @@ impl Segment {
         }
         let links = link(&block.codes, width, step, stop)?;
         Ok(Self { block, links })
+    }
+
+    /// The same without the vectors of some nodes. Something near stands in their places, so that walks lead on.
+    pub(super) fn without(&self, gone: impl Fn(u32) -> bool) -> Self {
+        let Block { width, step, codes, rests, vectors } = &self.block;
+        let (mut codes, mut rests, mut vectors) = (codes.to_vec(), rests.to_vec(), vectors.to_vec());
+        let stays = |node: &u32| *node != NONE && !gone(*node);
+        let n = count(rests.len());
+        let any = (0..n).find(|node| stays(node));
+        for node in (0..n).filter(|node| gone(*node)) {
+            let links = &self.links.lowest[node as usize * WIDTH..][..WIDTH];
+            let place = |node: u32| node as usize * width..(node as usize + 1) * width;
+            if let Some(near) = links.iter().copied().find(stays).or(any) {
+                codes.copy_within(place(near), place(node).start);
+                vectors.copy_within(place(near), place(node).start);
+                rests[node as usize] = rests[near as usize];
+            } else {
+                codes[place(node)].fill(128);
+                vectors[place(node)].fill(f16::ZERO);
+                rests[node as usize] = 0.0;
+            }
+        }
+        let (codes, rests, vectors) = (Array::Owned(codes), Array::Owned(rests), Array::Owned(vectors));
+        Self { block: Block { width: *width, step: *step, codes, rests, vectors }, links: self.links.copied() }
     }
 
     /// The places of the `effort` vectors that seem nearest, of those that are admitted; see [`Links::walk`].

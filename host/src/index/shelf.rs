@@ -62,6 +62,11 @@ impl Shelf {
         }
     }
 
+    /// Whether an index of the tenant has left files in the directory.
+    pub(super) fn has_files(&self) -> bool {
+        !self.files().is_empty()
+    }
+
     fn path(&self, number: u64) -> PathBuf {
         self.directory.join(format!("{}-{number}.{EXTENSION}", self.tenant))
     }

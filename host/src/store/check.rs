@@ -11,14 +11,18 @@ use std::path::Path;
 const PROBLEMS_MOST: usize = 100;
 
 impl Store {
-    /// Reads the whole file and compares its checksums. Waits for reads and keeps writes waiting.
+    /// Reads the whole file and compares its checksums; damage is the answer. Writes wait meanwhile. Changes nothing.
     ///
     /// # Errors
-    /// `Damaged` if what was found cannot be mended.
+    /// Only if the file cannot be read.
     pub fn check_pages(&self) -> Result<Vec<String>, StoreError> {
-        let sound = self.0.tables.verify()?;
-        let repaired = "pages were damaged and have been repaired from what is sound";
-        Ok(if sound { vec![] } else { vec![repaired.to_owned()] })
+        match self.0.tables.verify() {
+            Ok(()) => Ok(vec![]),
+            Err(damage @ StoreError::Damaged { .. }) => {
+                Ok(vec![format!("{damage}; `export` saves what can still be read")])
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Compares entries, vectors, owed texts and changelog of all tenants. Each answer is a sentence about one thing that

@@ -42,6 +42,12 @@ impl Store {
         Ok(self.0.tables.read()?.get(table::META, ERASED)?.is_some())
     }
 
+    /// Has `erase` called before a debt of erasures is paid: whatever is kept beside the file, such as indexes, must lose
+    /// what was erased too. Counts once.
+    pub fn erase_beside(&self, erase: impl Fn() + Send + Sync + 'static) {
+        let _ = self.0.erases_beside.set(Box::new(erase));
+    }
+
     /// Writes the file anew, without gaps and without a byte of what was erased before the call. Reads and writes go on
     /// meanwhile. Needs room for the new file beside the old one.
     ///
@@ -50,6 +56,9 @@ impl Store {
     pub fn compact(&self) -> Result<Compacted, StoreError> {
         let before = self.0.tables.length()?;
         let debt = self.0.tables.read()?.get(table::META, ERASED)?;
+        if let (Some(_), Some(beside)) = (&debt, self.0.erases_beside.get()) {
+            beside();
+        }
         // What is erased from now on may have been copied already, and owes the next time.
         self.0.tables.rewrite(|writing| {
             if writing.get(table::META, ERASED)? == debt {

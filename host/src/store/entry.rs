@@ -6,6 +6,7 @@ use crate::contract::types::Scope;
 use crate::entry::StoredEntry;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
 
 const VERSION: u8 = 1;
 
@@ -33,7 +34,7 @@ pub(super) fn round(stored: &mut StoredEntry) {
         }
     }
     for vector in stored.vectors.iter_mut().flatten() {
-        *vector = narrow(vector).convert_to_f32();
+        *vector = Vec::<f16>::from_f32_slice(vector).to_f32_vec();
     }
 }
 
@@ -124,7 +125,7 @@ pub(super) fn encode_vectors(stored: &StoredEntry) -> Option<Vec<u8>> {
         out.0.push(if vector.is_some() { 1 } else { 2 * u8::from(*owed) });
     }
     for vector in stored.vectors.iter().flatten() {
-        for number in narrow(vector) {
+        for number in Vec::<f16>::from_f32_slice(vector) {
             out.0.extend(number.to_le_bytes());
         }
     }
@@ -149,7 +150,7 @@ pub(super) fn decode_vectors(stored: &mut StoredEntry, bytes: &[u8]) -> Result<(
                     .chunks_exact(2)
                     .map(|pair| f16::from_le_bytes(pair.try_into().expect("chunks of two")))
                     .collect();
-                stored.vectors[place] = Some(numbers.convert_to_f32());
+                stored.vectors[place] = Some(numbers.to_f32_vec());
             }
             2 => stored.owed[place] = true,
             _ => return Err(Malformed("a vector is neither there nor owed nor absent")),
@@ -277,24 +278,6 @@ fn half_steps(weight: f32) -> u8 {
 
 fn weight(half_steps: u8) -> f32 {
     f32::from(half_steps) / 2.0
-}
-
-fn narrow(vector: &[f32]) -> Vec<f16> {
-    let mut narrow = vec![f16::ZERO; vector.len()];
-    narrow.convert_from_f32_slice(vector);
-    narrow
-}
-
-trait ConvertToF32 {
-    fn convert_to_f32(&self) -> Vec<f32>;
-}
-
-impl ConvertToF32 for [f16] {
-    fn convert_to_f32(&self) -> Vec<f32> {
-        let mut wide = vec![0.0; self.len()];
-        self.convert_to_f32_slice(&mut wide);
-        wide
-    }
 }
 
 /// Lengths and numbers are LEB128 varints; signed ones in zigzag.

@@ -26,6 +26,8 @@ pub enum StoreError {
     /// A failure came between, and what was begun before it cannot be finished.
     #[error("the store at {} was interrupted by an earlier error; begin again", path.display())]
     Interrupted { path: PathBuf },
+    #[error("the disk of the store at {} failed before the last relaxed writes were durable: they may be lost", path.display())]
+    Lost { path: PathBuf },
     #[error("the store at {} is closed", path.display())]
     Closed { path: PathBuf },
     #[error("the store was written with model {recorded}, not {given}")]
@@ -79,6 +81,7 @@ impl From<StoreError> for Error {
             | StoreError::Full { .. }
             | StoreError::NewerFormat { .. }
             | StoreError::Interrupted { .. }
+            | StoreError::Lost { .. }
             | StoreError::Closed { .. }
             | StoreError::Cut { .. }
             | StoreError::OtherModel { .. } => Error::Unavailable(text),

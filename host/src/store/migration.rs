@@ -121,6 +121,7 @@ impl Store {
     /// Whoever holds vectors of the model before must not put them into the store any more.
     pub(crate) fn finish_migration(&self) -> Result<bool, StoreError> {
         let mut model = self.0.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let goal = self.migration()?.map(|migration| migration.fingerprint);
         let next = self.0.tables.write(Sync::Now, |writing| {
             let Some(bytes) = writing.get(table::META, NEXT)? else { return Ok(None) };
             // Rows of the next model are those of entries: whatever removes an entry removes them.
@@ -133,13 +134,26 @@ impl Store {
             writing.put(table::META, b"model", &bytes)?;
             writing.remove(table::META, NEXT)?;
             Ok(Some(self.decode(&bytes)?))
-        })?;
+        });
+        let next = match next {
+            // The commit may have lasted all the same, and then the vectors are those of the next model.
+            Err(error) => match self.recorded()? {
+                Some(model) if goal.is_some_and(|goal| goal == model.1) => Some(model),
+                _ => return Err(error),
+            },
+            Ok(next) => next,
+        };
         let is_finished = next.is_some();
         if is_finished {
             *model = next;
             self.0.is_migrating.store(false, Ordering::Release);
         }
         Ok(is_finished)
+    }
+
+    /// The model that the file names.
+    fn recorded(&self) -> Result<Option<(String, String, u32)>, StoreError> {
+        self.0.tables.read()?.get(table::META, b"model")?.map(|bytes| self.decode(&bytes)).transpose()
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<(String, String, u32), StoreError> {

@@ -38,7 +38,7 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Pages kept in memory, unless told otherwise. A larger cache was not faster.
@@ -50,6 +50,7 @@ const QUICK_ABOVE: u64 = 1 << 30;
 /// Row of `meta` with the latest moment of which numbers were reserved.
 const CLOCK: &[u8] = b"clock";
 const TENANT_BYTES: usize = 256;
+
 /// One store on disk or in memory; the handle is cheap to clone. The file is closed with the last handle.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -63,6 +64,8 @@ struct Inner {
     /// Whether vectors of another model are being gathered.
     is_migrating: AtomicBool,
     snapshots: Opened,
+    /// See [`Store::erase_beside`].
+    erases_beside: OnceLock<Box<dyn Fn() + Send + std::marker::Sync>>,
     // After the tables: the directory is another's once the file is closed.
     _lock: Option<Lock>,
 }
@@ -163,6 +166,7 @@ impl Store {
             model: Mutex::new(model),
             is_migrating: AtomicBool::new(false),
             snapshots: Opened::default(),
+            erases_beside: OnceLock::new(),
             _lock: lock,
         }));
         store.0.is_migrating.store(store.migration()?.is_some(), Ordering::Release);
@@ -323,6 +327,11 @@ impl Store {
     /// Notes a moment; the next commit records it.
     pub(crate) fn pass(&self, at: i64) {
         self.0.clock.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// Whether relaxed commits may have been lost since this was last asked.
+    pub(crate) fn take_lost(&self) -> bool {
+        self.0.tables.take_lost()
     }
 
     /// Makes all commits up to now survive a power cut.

@@ -92,15 +92,23 @@ enum Work {
     Sync,
 }
 
+/// What the indexes have to hear.
+pub enum News {
+    /// Positions of a tenant ascend.
+    Commit { tenant: Tenant, seq: Seq, changes: Vec<Change> },
+    /// A commit failed: it may be in the store all the same, and relaxed ones before it may not.
+    Doubt,
+}
+
 type Reply = oneshot::Sender<Result<Outcome, StoreError>>;
 
 impl Writer {
-    /// Starts the thread. `absorb` runs in it after each commit and before the answers, once for each tenant that the
-    /// commit touched, with ascending positions; a panic in it is logged and does not concern the store.
+    /// Starts the thread. `absorb` runs in it before the answers: after a commit once for each tenant that it touched, and
+    /// after a failure. A panic in it is logged and does not concern the store.
     ///
     /// # Panics
     /// If the system has no thread left.
-    pub fn start(store: Store, absorb: impl Fn(Tenant, Seq, Vec<Change>) + Send + 'static) -> Writer {
+    pub fn start(store: Store, absorb: impl Fn(News) + Send + 'static) -> Writer {
         let shared =
             Arc::new(Shared { store, queue: Mutex::default(), wake: Condvar::new(), group_ms: AtomicU32::new(0) });
         let of_thread = shared.clone();
@@ -244,7 +252,7 @@ impl Shared {
     }
 }
 
-fn run(shared: &Shared, absorb: &dyn Fn(Tenant, Seq, Vec<Change>)) {
+fn run(shared: &Shared, absorb: &dyn Fn(News)) {
     let store = &shared.store;
     // Since when a commit waits for its sync.
     let mut unsynced: Option<Instant> = None;
@@ -255,12 +263,16 @@ fn run(shared: &Shared, absorb: &dyn Fn(Tenant, Seq, Vec<Change>)) {
         let erases = group.iter().any(|job| job.work.erases());
         let is_due = unsynced.is_some_and(|since| since.elapsed() >= RELAXED);
         let must_sync = is_due || group.iter().any(|job| job.work.must_sync());
+        let asks = group.iter().any(|job| matches!(job.work, Work::Sync));
         let (works, replies): (Vec<Work>, Vec<Reply>) = group.into_iter().map(|job| (job.work, job.reply)).unzip();
         let mut outcomes = Vec::with_capacity(works.len());
         let committed = store.commit(must_sync, |draft| {
             for work in works {
                 match work.draft(draft) {
-                    Err(error) if !error.is_refusal() => return Err(error),
+                    // A batch that meets a damaged row has left nothing behind and is not the others' concern.
+                    Err(error) if !error.is_refusal() && !matches!(error, StoreError::Damaged { .. }) => {
+                        return Err(error);
+                    }
                     outcome => outcomes.push(outcome),
                 }
             }
@@ -269,6 +281,10 @@ fn run(shared: &Shared, absorb: &dyn Fn(Tenant, Seq, Vec<Change>)) {
         let committed = committed.and_then(|commits| {
             if must_sync && commits.is_empty() && unsynced.is_some() {
                 store.sync()?;
+            }
+            // Told to those who wait for just that.
+            if asks && store.take_lost() {
+                return Err(StoreError::Lost { path: store.path().to_owned() });
             }
             Ok(commits)
         });
@@ -282,8 +298,8 @@ fn run(shared: &Shared, absorb: &dyn Fn(Tenant, Seq, Vec<Change>)) {
                 } else if !commits.is_empty() {
                     unsynced = unsynced.or(Some(start));
                 }
-                for commit in commits {
-                    hand_over(commit, absorb);
+                for Committed { tenant, seq, changes } in commits {
+                    tell(absorb, News::Commit { tenant, seq, changes });
                 }
                 for (reply, outcome) in replies.into_iter().zip(outcomes) {
                     answer(reply, outcome);
@@ -291,6 +307,11 @@ fn run(shared: &Shared, absorb: &dyn Fn(Tenant, Seq, Vec<Change>)) {
             }
             Err(error) => {
                 tracing::debug!(%error, "a commit failed");
+                if erases {
+                    eraser.note();
+                }
+                // Whoever repeats the call must find what it left.
+                tell(absorb, News::Doubt);
                 for reply in replies {
                     answer(reply, Err(error.clone()));
                 }
@@ -309,10 +330,9 @@ fn run(shared: &Shared, absorb: &dyn Fn(Tenant, Seq, Vec<Change>)) {
     eraser.finish(pays);
 }
 
-fn hand_over(commit: Committed, absorb: &dyn Fn(Tenant, Seq, Vec<Change>)) {
-    let Committed { tenant, seq, changes } = commit;
-    if catch_unwind(AssertUnwindSafe(|| absorb(tenant, seq, changes))).is_err() {
-        tracing::error!(tenant = tenant.0, seq = seq.0, "an index panicked over a commit");
+fn tell(absorb: &dyn Fn(News), news: News) {
+    if catch_unwind(AssertUnwindSafe(|| absorb(news))).is_err() {
+        tracing::error!("an index panicked over a commit");
     }
 }
 

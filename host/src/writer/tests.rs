@@ -27,7 +27,11 @@ struct Rig {
 fn over(store: Store) -> Rig {
     let absorbed = Absorbed::default();
     let inner = absorbed.clone();
-    let writer = Writer::start(store.clone(), move |_, seq, changes| inner.lock().unwrap().push((seq, changes)));
+    let writer = Writer::start(store.clone(), move |news| {
+        if let News::Commit { seq, changes, .. } = news {
+            inner.lock().unwrap().push((seq, changes));
+        }
+    });
     let tenant = store.tenant("t").unwrap();
     Rig { store, writer, tenant, absorbed }
 }
@@ -381,7 +385,8 @@ async fn group(together: impl FnOnce(&Rig) -> Vec<Batch>) -> (Rig, Vec<Result<Ap
     let (entered, has_entered) = mpsc::channel();
     let (open, gate) = mpsc::channel::<()>();
     let inner = absorbed.clone();
-    let writer = Writer::start(store.clone(), move |_, seq, changes| {
+    let writer = Writer::start(store.clone(), move |news| {
+        let News::Commit { seq, changes, .. } = news else { return };
         inner.lock().unwrap().push((seq, changes));
         let _ = entered.send(());
         // An error once the gate is gone: later commits pass.
@@ -481,7 +486,7 @@ async fn many_callers_lose_no_increment() {
 #[tokio::test]
 async fn a_panic_of_an_index_does_not_concern_the_store() {
     let store = Store::in_memory().unwrap();
-    let writer = Writer::start(store.clone(), |_, _, _| panic!("of the index"));
+    let writer = Writer::start(store.clone(), |_| panic!("of the index"));
     let rig = Rig { tenant: store.tenant("t").unwrap(), store, writer, absorbed: Absorbed::default() };
     rig.apply(vec![put("k", b"1")]).await.unwrap();
     rig.apply(vec![put("k", b"2")]).await.unwrap();

@@ -17,6 +17,9 @@ use memory::Memory;
 /// What a text and all that made its vector are known by.
 pub(super) type Key = [u8; 32];
 
+/// Name of the file of a store's cache, in the directory of the store.
+pub(crate) const VECTORS: &str = "vectors.cache";
+
 /// How large a cache may become, in bytes. 0: no such cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheSize {
@@ -103,11 +106,12 @@ impl Cache {
 
     /// Forgets everything: no vector of a text that must leave no trace stays behind.
     pub(super) fn clear(&self) {
-        if let Some(memory) = &self.memory {
-            memory.clear();
-        }
+        // In this order: memory takes over what it finds on disk.
         if let Some(disk) = &self.disk {
             disk.clear();
+        }
+        if let Some(memory) = &self.memory {
+            memory.clear();
         }
     }
 

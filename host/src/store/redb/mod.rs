@@ -13,7 +13,9 @@ use self::overlay::Overlay;
 use super::StoreError;
 use super::error::io_error;
 use super::place::{Disk, Place};
-use redb::{BackendError, Builder, Database, Durability, ReadableDatabase, TableDefinition, TableHandle};
+use redb::{
+    BackendError, Builder, Database, DatabaseError, Durability, ReadableDatabase, TableDefinition, TableHandle,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -43,6 +45,10 @@ pub(super) struct Tables {
     /// What was written since a new file was begun; none: no file is being written.
     touched: Mutex<Option<Touched>>,
     rewriting: Mutex<()>,
+    /// A commit waits for the sync of a later one.
+    owes_sync: AtomicBool,
+    /// Such a commit may have been lost with the engine that held it.
+    lost: AtomicBool,
 }
 
 struct State {
@@ -111,6 +117,8 @@ impl Tables {
             state: RwLock::new(state),
             touched: Mutex::default(),
             rewriting: Mutex::new(()),
+            owes_sync: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
         })
     }
 
@@ -184,6 +192,7 @@ impl Tables {
             match done {
                 Ok(Some(done)) => {
                     transaction.commit()?;
+                    self.owes_sync.store(sync == Sync::Later, Ordering::Release);
                     Ok(Some(done))
                 }
                 Ok(None) => {
@@ -203,14 +212,36 @@ impl Tables {
         }
     }
 
-    /// Reads the whole file and compares its checksums. False: damage was found and mended.
-    pub(super) fn verify(&self) -> Result<bool, StoreError> {
-        let _writing = self.write_lock();
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let State { database, failed, .. } = &mut *state;
+    /// Reads the whole file and compares its checksums. Writes wait meanwhile, reads do not. Nothing is repaired: that could
+    /// mean to drop the newest commit, which may still be read.
+    ///
+    /// # Errors
+    /// `Damaged` if a page is not as it was written.
+    pub(super) fn verify(&self) -> Result<(), StoreError> {
+        let writing = self.write_lock();
+        self.mend(&writing)?;
+        let disk = self.state.read().unwrap_or_else(PoisonError::into_inner).disk.disk().clone();
         let path = self.path();
-        let database = database.as_mut().ok_or_else(|| StoreError::Interrupted { path: path.to_owned() })?;
-        guarded("verify", path, failed, || Ok(database.check_integrity()?))
+        let is_sound = guarded("verify", path, &AtomicBool::new(false), || {
+            let mut builder = Builder::new();
+            // Told after the first of three looks only where the newest commit is not sound.
+            builder.set_cache_size(self.cache_bytes).set_repair_callback(|session| {
+                if (0.1..0.5).contains(&session.progress()) {
+                    session.abort();
+                }
+            });
+            match builder.create_with_backend(Overlay::over(disk)) {
+                Err(DatabaseError::RepairAborted) => Ok(false),
+                database => Ok(database?.check_integrity()?),
+            }
+        })?;
+        let detail = || "pages are not as they were written".to_owned();
+        if is_sound { Ok(()) } else { Err(StoreError::Damaged { path: path.to_owned(), detail: detail() }) }
+    }
+
+    /// Whether commits that were to be synced later may have been lost since this was last asked.
+    pub(super) fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::AcqRel)
     }
 
     fn write_lock(&self) -> MutexGuard<'_, ()> {
@@ -242,6 +273,10 @@ impl Tables {
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         close(state.database.take());
+        if self.owes_sync.swap(false, Ordering::AcqRel) {
+            tracing::error!(path = %self.path().display(), "the disk failed before the last relaxed commits were synced: they may be lost");
+            self.lost.store(true, Ordering::Release);
+        }
         state.failed = Arc::default();
         let sure = state.disk.make_sure().map_err(|error| io_error("sync", self.path(), error));
         match sure.and_then(|()| open_database(self.path(), state.disk.clone(), self.cache_bytes)) {
@@ -255,9 +290,11 @@ impl Tables {
                         return Err(error);
                     }
                 }
+                return Ok(());
             }
         }
-        Ok(())
+        drop(state);
+        self.tidy()
     }
 
     /// Makes the name of a new file last, and closes old ones that nobody reads.

@@ -3,7 +3,7 @@
 use super::{Reading, Rows, Shared, Span, Tables, Touched, Writing, engine_error, guarded, open_database};
 use crate::store::StoreError;
 use crate::store::place::Place;
-use redb::{Database, WriteTransaction};
+use redb::{Database, TableHandle, WriteTransaction};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
@@ -123,11 +123,15 @@ impl<'p> Fresh<'p> {
         last: impl FnOnce(&mut Writing<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         self.commit(|transaction| {
+            // Of this file: a table that the other no longer has is still to lose its rows here.
+            let names = transaction.list_tables().map(|tables| tables.map(|table| table.name().to_owned()).collect());
+            let existing =
+                names.map_err(|error| engine_error("write beside", self.path, &self.failed, error.into()))?;
             let mut writing = Writing {
                 transaction,
                 path: self.path,
                 failed: &self.failed,
-                existing: reading.table_names()?,
+                existing,
                 tables: BTreeMap::new(),
                 touched: None,
             };
@@ -155,5 +159,43 @@ impl<'p> Fresh<'p> {
             }
         })?;
         refused.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::place::Memory;
+    use crate::store::redb::{Keeping, Sync};
+    use std::time::Duration;
+
+    #[test]
+    fn tables_that_were_dropped_and_renamed_meanwhile_are_so_in_the_new_file() {
+        let keeping = Keeping { cache_bytes: 1 << 20, pause: Duration::ZERO, quick_above: u64::MAX };
+        let tables = Tables::open(Box::new(Memory::default()), keeping).unwrap();
+        let write = |work: &dyn Fn(&mut Writing<'_>) -> Result<(), StoreError>| {
+            tables.write(Sync::Now, |writing| work(writing).map(Some)).unwrap();
+        };
+        write(&|writing| {
+            writing.put("gone", b"k", b"1")?;
+            writing.put("before", b"k", b"2")?;
+            writing.put("kept", b"k", b"3")
+        });
+        let beside = Memory::default();
+        let fresh = Fresh::beside(&beside, 1 << 20, u64::MAX).unwrap();
+        *tables.touched() = Some(Touched::new());
+        fresh.copy(&tables.read().unwrap()).unwrap();
+        write(&|writing| {
+            writing.drop_table("gone")?;
+            writing.rename_table("before", "after")
+        });
+        let touched = tables.touched().take().unwrap();
+        fresh.catch_up(&tables.read().unwrap(), &touched, |_| Ok(())).unwrap();
+        drop(fresh);
+        beside.replace().unwrap();
+        let copied = Tables::open(Box::new(beside), keeping).unwrap().read().unwrap();
+        let row = |table: &str| copied.get(table, b"k").unwrap();
+        assert_eq!((row("gone"), row("before")), (None, None));
+        assert_eq!((row("after"), row("kept")), (Some(b"2".to_vec()), Some(b"3".to_vec())));
     }
 }

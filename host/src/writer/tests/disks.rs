@@ -137,7 +137,7 @@ async fn power_cuts(durability: Durability) -> Result<(), String> {
         if let Ok(store) = Store::in_place(disk.clone())
             && let Ok(tenant) = store.tenant("t")
         {
-            let writer = Writer::start(store.clone(), |_, _, _| {});
+            let writer = Writer::start(store.clone(), |_| {});
             let rig = Rig { store, writer, tenant, absorbed: Absorbed::default() };
             loop {
                 let next = acknowledged + 1;

@@ -38,7 +38,7 @@ async fn work(shelf: &Shelf) -> (u8, Result<(), StoreError>) {
 fn open(shelf: &Shelf) -> Result<Rig, StoreError> {
     let store = Store::in_place(shelf.clone())?;
     let tenant = store.tenant("t")?;
-    let writer = Writer::start(store.clone(), |_, _, _| {});
+    let writer = Writer::start(store.clone(), |_| {});
     Ok(Rig { store, writer, tenant, absorbed: Absorbed::default() })
 }
 
@@ -125,6 +125,20 @@ async fn where_there_is_no_room_at_any_call_nothing_is_lost_and_work_goes_on_wit
         assert!(done == BATCHES && went.is_ok(), "{context}: {went:?}");
         check(&shelf, BATCHES, &context);
     }
+}
+
+#[tokio::test]
+async fn that_a_failed_sync_may_have_lost_relaxed_commits_is_told_to_whoever_waits_for_them() {
+    let shelf = Shelf::with(vec![]);
+    let rig = open(&shelf).unwrap();
+    let relaxed = Batch { durability: Durability::Relaxed, ..rig.batch(vec![put("k", b"1")]) };
+    rig.writer.apply(relaxed).await.unwrap();
+    assert_eq!(rig.get("k"), Some(b"1".to_vec()));
+    shelf.fail(Fault::LosesSync, shelf.calls());
+    // Also where the timer of relaxed commits has met the failure before.
+    let answers = [rig.writer.sync().await, rig.writer.sync().await, rig.writer.sync().await];
+    let lost = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Lost { .. }))).count();
+    assert_eq!((lost, answers[2].is_ok()), (1, true), "{answers:?}");
 }
 
 #[tokio::test]
