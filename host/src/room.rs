@@ -118,9 +118,13 @@ impl Rooms {
 
     /// An empty index that may take graphs over from an earlier process; a store in memory has none.
     fn kept(&self, tenant: Tenant) -> Index {
-        match self.directory() {
+        let index = match self.directory() {
             Some(directory) => Index::kept(self.serving.dimensions(), &directory, tenant.0),
             None => Index::new(self.serving.dimensions()),
+        };
+        match self.serving.embedder() {
+            Some(embedder) => index.sketched(Arc::new(move |words| embedder.sketch(words))),
+            None => index,
         }
     }
 

@@ -94,6 +94,7 @@ impl Fake {
             let candidate = Candidate {
                 key: key.clone(),
                 dense: best.map(|(score, _)| score),
+                sketch: None,
                 lexical: lexical.0,
                 passage,
                 at: entry.at,
@@ -130,7 +131,7 @@ impl Fake {
             }
         }
         let entries = entries.into_iter().map(|(_, c)| c).filter(|c| kept.contains(&c.key)).collect();
-        Candidates { entries, actors, dense, lexical, admitted, pending, exact: true }
+        Candidates { entries, actors, dense, sketch: None, lexical, admitted, pending, exact: true }
     }
 }
 

@@ -141,6 +141,16 @@ impl Embedder {
         guarded(|| texts.iter().map(|text| Ok(encoder.tokens(text, purpose)?.count)).collect())
     }
 
+    /// What stands in for a vector until that is there; see [`Encoder::sketch`].
+    #[must_use]
+    pub fn sketch(&self, words: &[(&str, f32)]) -> Option<Vec<f32>> {
+        let sketch = self.0.0.encoder().and_then(|encoder| guarded(|| Ok(encoder.sketch(words))));
+        sketch.unwrap_or_else(|error| {
+            tracing::debug!(%error, "no sketch");
+            None
+        })
+    }
+
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let waiting = self.0.0.lock().queue.waiting();

@@ -59,6 +59,9 @@ pub enum Pooling {
     Cls,
 }
 
+/// The table of words, which not every model has.
+pub(crate) const TABLE: &str = "words.table";
+
 /// Larger numbers are a mistake, or meant to make this process allocate.
 const DIMENSIONS: u32 = 65_536;
 const TOKENS: u32 = 32_768;

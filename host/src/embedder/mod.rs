@@ -10,6 +10,7 @@ mod model;
 mod packed;
 mod pending;
 mod queue;
+mod table;
 mod tokens;
 mod tract;
 
@@ -43,6 +44,12 @@ pub trait Encoder: Send + Sync {
     /// One run: a unit vector for each sequence, in order. No sequence is empty; the vector of a sequence does not depend
     /// on the others.
     fn encode(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// A unit vector of words with their weights, of what each means by itself, in a space of its own. None where the model
+    /// has no table of words, or none of these is in it. Loads no weights.
+    fn sketch(&self, _words: &[(&str, f32)]) -> Option<Vec<f32>> {
+        None
+    }
 
     /// The same run, with a unit vector for each token of a sequence as well. Not every model gives them.
     fn encode_tokens(&self, _sequences: &[&[u32]]) -> Result<Vec<WithTokens>, EmbedError> {

@@ -1,14 +1,16 @@
 //! The models there are: one within the binary, others in folders. Finds, describes and checks their files; reads the
 //! weights only when a vector is asked for.
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use super::batch::guarded;
 use super::compute::Computation;
-use super::manifest::{Int8, MANIFEST, Manifest, TOKENIZER, WEIGHTS, fingerprint, sha256};
+use super::manifest::{Int8, MANIFEST, Manifest, TABLE, TOKENIZER, WEIGHTS, fingerprint, sha256};
 use super::packed::{Form, Place};
+use super::table::WordTable;
 use super::tokens::TextSplitter;
 use super::{Cpu, EmbedError, Encoder, ModelInfo, Precision, Purpose, Tokens, WithTokens};
 
@@ -17,6 +19,7 @@ pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
 
 static EMBEDDED_MANIFEST: &[u8] = include_bytes!("../../../models/all-MiniLM-L6-v2/manifest.json");
 static EMBEDDED_WEIGHTS: &[u8] = include_bytes!("../../../models/all-MiniLM-L6-v2/model.onnx");
+static EMBEDDED_TABLE: &[u8] = include_bytes!("../../../models/all-MiniLM-L6-v2/words.table");
 static EMBEDDED_TOKENIZER: &[u8] = include_bytes!("../../../models/all-MiniLM-L6-v2/tokenizer.json");
 
 /// Where a model's files are.
@@ -203,6 +206,7 @@ impl ModelSource {
             }
             (Self::Embedded, MANIFEST) => EMBEDDED_MANIFEST,
             (Self::Embedded, WEIGHTS) => EMBEDDED_WEIGHTS,
+            (Self::Embedded, TABLE) => EMBEDDED_TABLE,
             (Self::Embedded, _) => EMBEDDED_TOKENIZER,
         };
         Ok(Cow::Borrowed(embedded))
@@ -225,11 +229,19 @@ struct ModelEncoder {
     model: Model,
     splitter: OnceLock<Result<TextSplitter, EmbedError>>,
     graph: OnceLock<Result<Computation, EmbedError>>,
+    /// None where the model has none, or one that cannot be read.
+    table: OnceLock<Option<WordTable>>,
+    /// Pieces of words that were asked for.
+    pieces: RwLock<HashMap<String, Box<[u32]>>>,
 }
+
+/// Words whose pieces are remembered.
+const WORDS: usize = 65_536;
 
 impl ModelEncoder {
     fn new(model: Model) -> Self {
-        Self { model, splitter: OnceLock::new(), graph: OnceLock::new() }
+        let (splitter, graph, table) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { model, splitter, graph, table, pieces: RwLock::default() }
     }
 
     fn splitter(&self) -> Result<&TextSplitter, EmbedError> {
@@ -241,6 +253,19 @@ impl ModelEncoder {
             splitter.map_err(|reason| self.model.source.refused("tokenizer", reason))
         });
         splitter.as_ref().map_err(Clone::clone)
+    }
+
+    fn table(&self) -> Option<&WordTable> {
+        let table = self.table.get_or_init(|| {
+            if let ModelSource::Folder(folder) = &self.model.source
+                && !folder.join(TABLE).exists()
+            {
+                return None;
+            }
+            let table = self.model.source.bytes(TABLE).and_then(WordTable::new);
+            table.inspect_err(|reason| tracing::warn!(%reason, file = TABLE, "words mean nothing by themselves")).ok()
+        });
+        table.as_ref()
     }
 
     fn graph(&self) -> Result<&Computation, EmbedError> {
@@ -278,6 +303,33 @@ impl Encoder for ModelEncoder {
 
     fn encode(&self, sequences: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError> {
         self.graph()?.run(sequences)
+    }
+
+    fn sketch(&self, words: &[(&str, f32)]) -> Option<Vec<f32>> {
+        let table = self.table()?;
+        let splitter = self.splitter().ok()?;
+        let known = self.pieces.read().unwrap_or_else(PoisonError::into_inner);
+        let mut new: Vec<(&str, Box<[u32]>)> = vec![];
+        let mut weighed: Vec<(u32, f32)> = Vec::with_capacity(2 * words.len());
+        for (word, weight) in words {
+            let mut add = |pieces: &[u32]| weighed.extend(pieces.iter().map(|piece| (*piece, *weight)));
+            if let Some(pieces) = known.get(*word) {
+                add(pieces);
+            } else {
+                let pieces = splitter.pieces(word).into_boxed_slice();
+                add(&pieces);
+                new.push((word, pieces));
+            }
+        }
+        drop(known);
+        if !new.is_empty() {
+            let mut known = self.pieces.write().unwrap_or_else(PoisonError::into_inner);
+            if known.len() + new.len() > WORDS {
+                known.clear();
+            }
+            known.extend(new.into_iter().map(|(word, pieces)| (word.to_owned(), pieces)));
+        }
+        table.sum(weighed.into_iter())
     }
 
     fn encode_tokens(&self, sequences: &[&[u32]]) -> Result<Vec<WithTokens>, EmbedError> {
@@ -323,6 +375,25 @@ mod tests {
         assert_eq!(model.manifest.check(WEIGHTS, EMBEDDED_WEIGHTS), Ok(()));
         assert_eq!(model.manifest.check(TOKENIZER, EMBEDDED_TOKENIZER), Ok(()));
         assert_eq!(model.manifest.files.len(), 2);
+    }
+
+    #[test]
+    fn words_mean_something_by_themselves() {
+        let encoder = resolve(None, &[]).unwrap().encoder();
+        let sketch = |words: &[&str]| encoder.sketch(&words.iter().map(|word| (*word, 1.0)).collect::<Vec<_>>());
+        let near = |left: &[&str], right: &[&str]| cosine(&sketch(left).unwrap(), &sketch(right).unwrap());
+        assert!(near(&["dog"], &["puppy"]) > near(&["dog"], &["invoice"]) + 0.2);
+        assert!(
+            near(&["bought", "car"], &["purchased", "vehicle"]) > near(&["bought", "car"], &["rainy", "day"]) + 0.2
+        );
+        // The second time the pieces are known.
+        assert_eq!(sketch(&["puppy"]), sketch(&["puppy"]));
+        assert_eq!((sketch(&[]), sketch(&["[CLS]"]).is_some()), (None, false));
+        // A model without a table has no sketches.
+        let folder = tempfile::tempdir().unwrap();
+        tiny::write(folder.path(), "tiny", Kind::Mean);
+        let tiny = Model::read(ModelSource::Folder(folder.path().to_owned())).unwrap();
+        assert_eq!(tiny.encoder().sketch(&[("dog", 1.0)]), None);
     }
 
     #[test]

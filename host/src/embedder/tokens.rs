@@ -43,6 +43,11 @@ impl TextSplitter {
         self.highest
     }
 
+    /// The pieces of a word, without marks; none where it cannot be read.
+    pub(super) fn pieces(&self, word: &str) -> Vec<u32> {
+        self.tokenizer.encode_fast(word, false).map_or_else(|_| vec![], |encoding| encoding.get_ids().to_vec())
+    }
+
     /// What the model reads. A text of which nothing is left, between no marks, reads as one unknown token.
     pub(super) fn split(&self, text: &str) -> Result<Tokens, EmbedError> {
         let refused = |cause: tokenizers::Error| EmbedError::Tokens { reason: cause.to_string() };

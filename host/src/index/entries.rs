@@ -311,9 +311,14 @@ impl Entries {
         slots.shared(&self.vectored) + several.map(further).sum::<usize>()
     }
 
-    /// Of these entries, those that a vector is owed to.
-    pub(super) fn owing(&self, slots: &Set) -> u32 {
+    /// Of these entries, how many a vector is owed to.
+    pub(super) fn n_owing(&self, slots: &Set) -> u32 {
         count(slots.shared(&self.owing))
+    }
+
+    /// Those that a vector is owed to.
+    pub(super) fn owing(&self) -> impl Iterator<Item = u32> {
+        self.owing.iter()
     }
 
     /// Entries that a vector is owed to.

@@ -23,7 +23,7 @@ impl Admitted {
             (Some(place), Some(clauses)) => admitted(entries, place, &clauses, probe.among.as_deref()),
             _ => Set::default(),
         };
-        let (vectors, pending) = (entries.vectors(&slots), entries.owing(&slots));
+        let (vectors, pending) = (entries.vectors(&slots), entries.n_owing(&slots));
         Self { bits: slots.clone().into_bits(), slots, vectors, pending }
     }
 

@@ -10,12 +10,12 @@ use crate::contract::index::Passage;
 /// What the analyzer made of one passage. Everything is counted in halves, because terms may weigh half.
 #[derive(Default)]
 pub(super) struct Words {
-    /// Each term once.
-    terms: HashMap<String, u16>,
+    /// Each term once, with its count and the first word that became it.
+    terms: HashMap<String, (u16, String)>,
     /// Sum over the terms.
     length: u32,
     /// Words as one would count them: with stop words, without pairs of characters.
-    pub(super) spoken: u32,
+    pub(super) n_spoken: u32,
 }
 
 impl Words {
@@ -25,16 +25,22 @@ impl Words {
             let weight = halves(text.weight);
             for token in analyzer::analyze(&text.text) {
                 if !analyzer::is_pair(&token.term) {
-                    words.spoken += u32::from(weight);
+                    words.n_spoken += u32::from(weight);
                 }
                 if !token.stop_word {
-                    let times = words.terms.entry(token.term).or_default();
+                    let (times, _) = words.terms.entry(token.term).or_insert((0, token.word));
                     *times = times.saturating_add(weight);
                     words.length += u32::from(weight);
                 }
             }
         }
         words
+    }
+
+    /// Each term with the first word that became it, without pairs of characters.
+    pub(super) fn spoken(&self) -> impl Iterator<Item = (&str, &str)> {
+        let words = self.terms.iter().filter(|(term, _)| !analyzer::is_pair(term));
+        words.map(|(term, (_, word))| (term.as_str(), word.as_str()))
     }
 }
 
@@ -129,7 +135,7 @@ impl Lexical {
     pub(super) fn push(&mut self, words: &Words) {
         let row = count(self.starts.len());
         let mut terms: Vec<(u32, u16)> =
-            words.terms.iter().map(|(name, halves)| (self.number(name), *halves)).collect();
+            words.terms.iter().map(|(name, (halves, _))| (self.number(name), *halves)).collect();
         terms.sort_unstable();
         self.postings.resize_with(self.names.len(), Postings::default);
         for (term, halves) in &terms {
@@ -193,7 +199,9 @@ impl Lexical {
     pub(super) fn equals(&self, row: u32, words: &Words) -> bool {
         self.lengths[row as usize] == words.length
             && self.terms(row).count() == words.terms.len()
-            && self.terms(row).all(|(term, halves)| words.terms.get(self.names.name(term)) == Some(&halves))
+            && self
+                .terms(row)
+                .all(|(term, halves)| words.terms.get(self.names.name(term)).is_some_and(|(count, _)| *count == halves))
     }
 
     /// None where the words hold no term.
@@ -219,8 +227,7 @@ impl Lexical {
             let near = || Some((self.near(&name, &mut guesses)?, times * MISSPELT));
             let Some((number, times)) = written.map(|number| (number, times)).or_else(near) else { continue };
             let Postings { live, most, .. } = self.postings[number as usize];
-            let rarity = (1.0 + (f64::from(self.documents) - f64::from(live) + 0.5) / (f64::from(live) + 0.5)).ln();
-            let weight = times * rarity as f32 * (k1 + 1.0);
+            let weight = times * self.rarity_of(live) * (k1 + 1.0);
             let bound = query.summand(weight, most, 0);
             if let Some(same) = query.terms.iter_mut().find(|term| term.number == number) {
                 (same.weight, same.bound) = (same.weight + weight, same.bound + bound);
@@ -231,6 +238,16 @@ impl Lexical {
         }
         query.terms.sort_unstable_by_key(|term| term.number);
         Some(query)
+    }
+
+    /// What having a term is worth.
+    pub(super) fn rarity(&self, term: &str) -> f32 {
+        self.rarity_of(self.frequency(term))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    fn rarity_of(&self, live: u32) -> f32 {
+        (1.0 + (f64::from(self.documents) - f64::from(live) + 0.5) / (f64::from(live) + 0.5)).ln() as f32
     }
 
     /// The nearest term to one that no row has, as long as there are guesses left.

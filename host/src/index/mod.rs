@@ -19,6 +19,7 @@ mod search;
 mod segment;
 mod set;
 mod shelf;
+mod sketches;
 #[cfg(test)]
 mod tests;
 mod varint;
@@ -30,6 +31,7 @@ use std::thread;
 
 use self::dense::Merge;
 use self::shelf::{Kept, Shelf};
+pub use self::sketches::Sketching;
 use self::view::{Prepared, View};
 use crate::contract::index::{Candidates, Corpus, Probe};
 use crate::contract::types::Scope;
@@ -87,6 +89,16 @@ impl Index {
     #[must_use]
     pub fn with_graph_threshold(dimensions: usize, threshold: usize) -> Self {
         Self::made(dimensions, threshold, None)
+    }
+
+    /// The same, with sketches of what vectors are owed for. To be called while it is empty.
+    ///
+    /// # Panics
+    /// As [`Index::absorb`] does.
+    #[must_use]
+    pub fn sketched(self, make: Sketching) -> Self {
+        self.shared.write().sketches.make_with(make);
+        self
     }
 
     fn made(dimensions: usize, threshold: usize, shelf: Option<Shelf>) -> Self {

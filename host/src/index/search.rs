@@ -29,7 +29,10 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
     let query = view.lexical.query(&probe.words, probe.k1, probe.b);
     let words = query.as_ref().map(|query| by_words(view, limit, &admitted, query));
 
-    let mut slots: Vec<u32> = meaning.iter().flat_map(|branch| &branch.best).copied().collect();
+    let sketch = vector.filter(|_| admitted.pending > 0).and_then(|_| view.sketches.of(&probe.words, &view.lexical));
+    let sketched = sketch.as_deref().map(|sketch| by_sketch(view, limit, &admitted, sketch));
+
+    let mut slots: Vec<u32> = meaning.iter().chain(&sketched).flat_map(|branch| &branch.best).copied().collect();
     slots.extend(words.iter().flat_map(|branch| &branch.best));
     if probe.neighbours {
         let positions = slots.iter().filter_map(|slot| view.entries.runs.position(view.entries.get(*slot)));
@@ -47,6 +50,7 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
         admitted: &admitted,
         slots: &slots,
         vector,
+        sketch: sketch.as_deref(),
         words: words_asked,
         terms,
         attributes,
@@ -61,6 +65,7 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
         actors,
         exact: meaning.as_ref().is_none_or(|branch| branch.exact),
         dense: meaning.and_then(|branch| branch.extremes),
+        sketch: sketched.and_then(|branch| branch.extremes),
         lexical: words.and_then(|branch| branch.extremes),
         admitted: count(admitted.slots.len()),
         pending: admitted.pending,
@@ -175,6 +180,17 @@ impl PartialOrd for Score {
     }
 }
 
+/// Those that a vector is owed to, by what stands in for it.
+fn by_sketch(view: &View, limit: usize, admitted: &Admitted, sketch: &[f32]) -> Branch {
+    let slots = view.entries.owing().filter(|slot| admitted.contains(*slot));
+    Branch::new(view, limit, slots, |entry| sketched(view, entry, sketch))
+}
+
+/// The best cosine with the sketches of an entry's passages.
+fn sketched(view: &View, entry: &Slot, sketch: &[f32]) -> Option<f32> {
+    entry.rows().filter_map(|row| view.sketches.cosine(row, sketch)).reduce(f32::max)
+}
+
 /// Of entries that share no term the score is 0; such are never among the best.
 fn by_words(view: &View, limit: usize, admitted: &Admitted, query: &Query) -> Branch {
     let score = |entry: &Slot| worded(view, entry, query).map(|(_, score)| score).filter(|score| *score > 0.0);
@@ -287,6 +303,7 @@ struct Telling<'a> {
     /// Of the candidates, ascending.
     slots: &'a [u32],
     vector: Option<&'a [f32]>,
+    sketch: Option<&'a [f32]>,
     words: Option<&'a Query>,
     terms: bool,
     /// Numbers of the names of attributes to tell.
@@ -322,6 +339,7 @@ impl Telling<'_> {
         Candidate {
             key: (*entry.key).to_owned(),
             dense: nearest.map(|(_, cosine)| cosine),
+            sketch: self.sketch.and_then(|sketch| sketched(view, entry, sketch)),
             lexical: worded.map_or(0.0, |(_, score)| score),
             passage: row - entry.counted.first,
             at: entry.facts.at,

@@ -55,6 +55,45 @@ fn check_random_commits(index: &Index, commits: u64) -> (usize, usize) {
 }
 
 #[test]
+fn what_a_vector_is_owed_for_is_found_by_its_sketch_until_it_comes() {
+    // Two words mean nearly the same and one another thing.
+    let meanings = |words: &[(&str, f32)]| {
+        let known = |word: &str| match word {
+            "Cat" | "cat" => Some([1.0, 0.0]),
+            "kitten" => Some([0.8, 0.6]),
+            "stone" => Some([0.0, 1.0]),
+            _ => None,
+        };
+        words.iter().find_map(|(word, _)| known(word)).map(Vec::from)
+    };
+    let index = Index::new(WIDTH).sketched(Arc::new(meanings));
+    let owed = |key: &str, order: u64, words: &str| StoredEntry {
+        vectors: vec![None],
+        owed: vec![true],
+        ..entry(key, order, words)
+    };
+    let commit = vec![put(owed("a", 1, "the kitten")), put(owed("b", 2, "a stone")), put(entry("c", 3, "a cat"))];
+    index.absorb(Seq(1), commit);
+    let asked = Probe { words: "my Cat".to_owned(), limit: 1, ..probe() };
+    let sketches = |index: &Index, vector: Option<&[f32]>| {
+        let mut found = index.search(&asked, vector);
+        found.entries.sort_by(|left, right| left.key.cmp(&right.key));
+        let rounded = |value: f32| (value * 100.0).round() / 100.0;
+        let told: Vec<(String, Option<f32>)> =
+            found.entries.into_iter().map(|one| (one.key, one.sketch.map(rounded))).collect();
+        (told, found.sketch.map(|extremes| (extremes.min.map(rounded), rounded(extremes.max))))
+    };
+    let query = unit(&[0.0, 1.0]);
+    let told = |key: &str, sketch: Option<f32>| (key.to_owned(), sketch);
+    let expected = vec![told("a", Some(0.8)), told("c", None)];
+    assert_eq!(sketches(&index, Some(&query)), (expected, Some((Some(0.0), 0.8))));
+    // Where meaning is not asked for there are no sketches.
+    assert_eq!(sketches(&index, None), (vec![told("c", None)], None));
+    index.absorb(Seq(2), vec![put(entry("a", 1, "the kitten")), Change::Delete("b".to_owned())]);
+    assert_eq!(sketches(&index, Some(&query)).1, None);
+}
+
+#[test]
 fn every_difference_is_told() {
     let rebuilt = || filled(WIDTH, vec![entry("a", 1, "one two"), entry("b", 2, "two three")]);
     assert_eq!(rebuilt().compare(&rebuilt()), Vec::<String>::new());
@@ -295,6 +334,7 @@ impl Model {
             crate::contract::index::Candidate {
                 key: key.clone(),
                 dense: near.map(|(cosine, _)| cosine),
+                sketch: None,
                 lexical: score,
                 passage: u32::try_from(passage).unwrap(),
                 at: stored.entry.at,
@@ -312,6 +352,7 @@ impl Model {
             entries: found.iter().map(candidate).collect(),
             actors: actors.iter().cloned().collect(),
             dense: extremes(&dense),
+            sketch: None,
             lexical: if words { extremes(&lexical) } else { None },
             admitted: u32::try_from(admitted.len()).unwrap(),
             pending: u32::try_from(admitted.iter().filter(|stored| stored.owed.contains(&true)).count()).unwrap(),

@@ -12,6 +12,7 @@ use super::entries::{Entries, Group, NONE, Place, Rows, Slot, count};
 use super::lexical::{Lexical, Words};
 use super::set::Set;
 use super::shelf::Kept;
+use super::sketches::Sketches;
 use crate::contract::index::{Corpus, TermCount};
 use crate::contract::types::Scope;
 use crate::entry::{Change, Seq, StoredEntry};
@@ -53,6 +54,7 @@ pub(super) struct View {
     pub(super) entries: Entries,
     pub(super) lexical: Lexical,
     pub(super) dense: Dense,
+    pub(super) sketches: Sketches,
     rows: Vec<Row>,
     dead: usize,
 }
@@ -71,6 +73,7 @@ impl View {
             entries: Entries::default(),
             lexical: Lexical::default(),
             dense: Dense::new(dimensions),
+            sketches: Sketches::default(),
             rows: Vec::new(),
             dead: 0,
         }
@@ -177,7 +180,11 @@ impl View {
 
     /// Estimate of the memory held.
     pub(super) fn bytes(&self) -> u64 {
-        self.entries.bytes() + self.lexical.bytes() + self.dense.bytes() + self.rows.len() as u64 * 8
+        self.entries.bytes()
+            + self.lexical.bytes()
+            + self.dense.bytes()
+            + self.sketches.bytes()
+            + self.rows.len() as u64 * 8
     }
 
     fn put(&mut self, stored: &StoredEntry, passages: &[Words]) {
@@ -199,6 +206,10 @@ impl View {
         };
         for (passage, row) in rows.clone().enumerate() {
             self.set_vector(row, stored.vectors.get(passage).and_then(Option::as_deref));
+            match (stored.owed.get(passage), passages.get(passage)) {
+                (Some(true), Some(words)) => self.sketches.put(row, words, &self.lexical),
+                _ => self.sketches.remove(row),
+            }
         }
         let has_vector = |row: &u32| self.rows[*row as usize].place != NONE;
         let counted = Rows {
@@ -206,7 +217,7 @@ impl View {
             len: count(rows.len()),
             vectors: count(rows.filter(has_vector).count()),
             owed: count(stored.owed.iter().filter(|owed| **owed).count()),
-            words: passages.iter().map(|words| words.spoken).sum(),
+            words: passages.iter().map(|words| words.n_spoken).sum(),
         };
         self.entries.set_rows(slot, counted);
     }
@@ -219,6 +230,7 @@ impl View {
 
     fn kill(&mut self, row: u32) {
         self.set_vector(row, None);
+        self.sketches.remove(row);
         self.lexical.kill(row);
         self.rows[row as usize].slot = NONE;
         self.dead += 1;
@@ -269,6 +281,7 @@ impl View {
         self.dead = 0;
         self.lexical.compact(&renumbered);
         self.dense.renumber(&renumbered);
+        self.sketches.renumber(&renumbered);
         self.entries.renumber(&renumbered);
     }
 }
