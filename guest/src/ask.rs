@@ -107,9 +107,11 @@ pub(crate) fn understand(host: &impl Host, model: bool, asked: &mut [Asked<'_>])
         analysed.extend(host.analyze(texts)?);
     }
     let mut analysed = &analysed[..];
+    let mut n_words = vec![];
     for (one, words) in asked.iter_mut().zip(&words) {
         let (tokens, rest) = analysed.split_at(words.len());
         analysed = rest;
+        n_words.push(tokens.iter().map(Vec::len).sum());
         let mut terms: Vec<String> = tokens.iter().flatten().map(|token| token.term.clone()).collect();
         terms.sort_unstable();
         terms.dedup();
@@ -129,13 +131,18 @@ pub(crate) fn understand(host: &impl Host, model: bool, asked: &mut [Asked<'_>])
         one.dense_text = masked(&one.wanted.constants, words, tokens, &terms, &corpus);
     }
     if model {
+        let speaks_one = host.info()?.languages.len() == 1;
         let texts: Vec<String> = asked.iter().map(|one| one.query.text.clone()).collect();
-        for (one, count) in asked.iter_mut().zip(host.measure(&texts, Purpose::Query)?) {
+        // As documents: no words of the model's own stand before them.
+        let counts = host.measure(&texts, Purpose::Document)?;
+        for ((one, count), n_words) in asked.iter_mut().zip(counts).zip(n_words) {
             // Without the model's own two marks.
+            let pieces = count.tokens.saturating_sub(2);
             #[expect(clippy::cast_precision_loss, reason = "a query has a few thousand tokens")]
-            let unknown = count.unknown as f32 / count.tokens.saturating_sub(2).max(1) as f32;
-            one.unknown_language = unknown > 0.5;
-            one.wanted.dense = if one.unknown_language { 0.0 } else { one.wanted.dense * (1.0 - unknown) };
+            let unknown = count.unknown as f32 / pieces.max(1) as f32;
+            let familiar = if speaks_one { familiar(pieces, n_words) } else { 1.0 };
+            one.unknown_language = unknown > 0.5 || familiar <= 0.0;
+            one.wanted.dense = if one.unknown_language { 0.0 } else { one.wanted.dense * (1.0 - unknown) * familiar };
         }
     } else {
         for one in asked {
@@ -143,6 +150,19 @@ pub(crate) fn understand(host: &impl Host, model: bool, asked: &mut [Asked<'_>])
         }
     }
     Ok(())
+}
+
+/// Pieces a word, two added to both, up to which a query speaks the model's one language, and from which on it does not.
+/// Of English questions and sentences 95 in 100 have at most 1.4; of German and Spanish ones half have more than 1.7, of
+/// those in other scripts nearly all more than 2.
+const PIECES: (f32, f32) = (1.4, 1.8);
+
+/// How familiar the words of a query are to a model of one language: what it has not learnt falls into many pieces.
+#[expect(clippy::cast_precision_loss, reason = "a query has a few thousand tokens")]
+fn familiar(pieces: u32, words: usize) -> f32 {
+    let (all, none) = PIECES;
+    let of_a_word = (pieces as f32 + 2.0) / (words as f32 + 2.0);
+    ((none - of_a_word) / (none - all)).clamp(0.0, 1.0)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of memories")]
@@ -253,4 +273,17 @@ fn listed(host: &impl Host, one: &Asked<'_>) -> Result<Vec<String>> {
         Ok(true)
     })?;
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_falls_into_many_pieces_is_not_familiar() {
+        // "dog?", nine English words with 13 pieces, German, Russian.
+        let all = [(2, 1), (13, 9), (13, 7), (28, 6)].map(|(pieces, words)| familiar(pieces, words));
+        assert_eq!((all[0], all[3]), (1.0, 0.0));
+        assert!(all[1] == 1.0 && all[2] > 0.0 && all[2] < 0.5, "{all:?}");
+    }
 }

@@ -15,7 +15,7 @@ use crate::entry::Seq;
 use crate::index::Index;
 use crate::reembed::Reembedding;
 use crate::store::StoreError;
-pub use crate::store::{Backup, Compacted};
+pub use crate::store::{Backup, Compacted, Migration};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -195,6 +195,11 @@ impl Engine {
     /// `progress` is called after each batch. Fails if the model fails on a text, or if the store is being moved already.
     pub async fn reembed(&self, model: Embedder, progress: impl FnMut(Reembedding) + Send) -> Result<Reembedding> {
         crate::reembed::reembed(&self.instances, model, progress).await
+    }
+
+    /// The move to another model that was begun and is not finished, if there is one.
+    pub fn migration(&self) -> Result<Option<Migration>> {
+        Ok(self.instances.capabilities().records.migration()?)
     }
 
     /// The stored vectors of memories, one a passage; none for a memory that the index does not have.

@@ -1,7 +1,8 @@
 //! Opening a store: the composition root, the only file that names concrete parts and puts them together.
 use crate::component::{Capabilities, ComponentError, Machine};
 pub use crate::embedder::Precision;
-use crate::embedder::{self, Cache, CacheSize, EmbedError, Embedder, Encoder, ModelInfo, VECTORS};
+pub(crate) use crate::embedder::VECTORS;
+use crate::embedder::{self, Cache, CacheSize, EmbedError, Embedder, Encoder, ModelInfo};
 use crate::engine::Engine;
 use crate::room::Rooms;
 use crate::serving::Serving;

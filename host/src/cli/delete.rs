@@ -116,7 +116,7 @@ async fn matching(arguments: &DeleteArguments, session: &Session) -> Result<Exit
     }
     let selection = Selection { scope, filter: arguments.filter.clone(), limit: ROUND, dry_run: true };
     session
-        .with_engine(Access::Write, async |engine| {
+        .with_engine(Access::Read, async |engine| {
             if arguments.dry_run {
                 return report(&round(engine, &selection).await?, "would be deleted", session);
             }
@@ -128,6 +128,8 @@ async fn matching(arguments: &DeleteArguments, session: &Session) -> Result<Exit
                     return Ok(Exit::Done);
                 }
             }
+            // Up to here Ctrl-C has ended everything.
+            session.interrupt.finish_writes();
             let selection = Selection { dry_run: false, ..selection };
             let mut all = Matched { ids: Vec::new(), remaining: 0 };
             loop {

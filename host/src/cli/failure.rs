@@ -148,7 +148,19 @@ impl From<TransferError> for Failure {
             }
             cause = error.source();
         }
-        Self::Failed(ErrorObject::new("unavailable", chain(&error)))
+        let sentence = chain(&error);
+        Self::Failed(match &error {
+            TransferError::Store { error } | TransferError::Stopped { error, .. } => {
+                with_hint(ErrorObject { message: sentence, ..ErrorObject::from(error) })
+            }
+            TransferError::Strict { .. } => {
+                ErrorObject::new("invalid-argument", sentence).hint("without --strict the good lines are taken")
+            }
+            TransferError::Interchange { .. } => {
+                ErrorObject::new("invalid-argument", sentence).hint("a newer cairn reads it")
+            }
+            TransferError::Read { .. } | TransferError::Write { .. } => ErrorObject::new("unavailable", sentence),
+        })
     }
 }
 

@@ -293,13 +293,23 @@ fn usage(error: &clap::Error, given: &[OsString]) -> u8 {
         struct Report {
             error: ErrorObject,
         }
-        let text = error.render().to_string();
-        let first = text.lines().next().unwrap_or_default();
-        let message = first.strip_prefix("error: ").unwrap_or(first);
-        let error = ErrorObject::new("invalid-argument", message).hint("`cairn VERB --help` shows what it takes");
+        let error =
+            ErrorObject::new("invalid-argument", wrong_usage(error)).hint("`cairn VERB --help` shows what it takes");
         let _ = Output::object(&Report { error });
     }
     2
+}
+
+/// What is wrong, with all that the first paragraph lists.
+fn wrong_usage(error: &clap::Error) -> String {
+    use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
+    if matches!(error.kind(), DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand) {
+        return "no verb is given".to_owned();
+    }
+    let text = error.render().to_string();
+    let paragraph: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let sentence = paragraph.join(" ");
+    sentence.strip_prefix("error: ").unwrap_or(&sentence).to_owned()
 }
 
 #[cfg(test)]
@@ -322,6 +332,15 @@ mod tests {
     #[track_caller]
     fn refuses(line: &str) {
         assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
+    }
+
+    #[test]
+    fn wrong_usage_names_what_is_missing() {
+        let told = |line: &str| wrong_usage(&Arguments::try_parse_from(line.split(' ')).unwrap_err());
+        let expected = "the following required arguments were not provided: <ID> <QUERY>";
+        assert_eq!(told("cairn why-not --json"), expected);
+        assert_eq!(told("cairn --json"), "no verb is given");
+        assert_eq!(told("cairn list --limit x"), "invalid value 'x' for '--limit <N>': invalid digit found in string");
     }
 
     #[test]

@@ -9,10 +9,9 @@ use super::failure::Failure;
 use super::output::{Output, note};
 use crate::config::Config;
 use crate::contract::types::Scope;
-use crate::embedder::VECTORS;
 use crate::engine::Engine;
 use crate::models;
-use crate::open::{ModelChoice, Options};
+use crate::open::{ModelChoice, Options, VECTORS};
 
 pub(crate) struct Session {
     pub(crate) config: Config,
@@ -129,7 +128,8 @@ impl Interrupt {
         Self(state)
     }
 
-    fn finish_writes(&self) {
+    /// From now on Ctrl-C lets the write in flight finish.
+    pub(crate) fn finish_writes(&self) {
         self.0.careful.store(true, Ordering::SeqCst);
     }
 

@@ -11,6 +11,7 @@ use super::session::{Access, Session};
 use crate::contract::embedding::Purpose;
 use crate::contract::memory::Statistics;
 use crate::contract::types::Scope;
+use crate::engine::Migration;
 use crate::wire::StatisticsObject;
 
 pub(crate) const STATS_EXAMPLES: &str = "\
@@ -30,15 +31,39 @@ Examples:
 Exit code 1 if something is wrong. Changes nothing.";
 
 pub(crate) async fn stats(session: &Session) -> Result<Exit, Failure> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        #[serde(flatten)]
+        statistics: StatisticsObject<'a>,
+        /// A move to another model that is under way or was broken off.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        moving: Option<Moving<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Moving<'a> {
+        model: &'a str,
+        moved: u64,
+        memories: u64,
+    }
     let scope = session.scope();
-    let statistics = session.with_engine(Access::Read, async |engine| Ok(engine.stats(scope).await?)).await?;
+    let (statistics, moving) =
+        session.with_engine(Access::Read, async |engine| Ok((engine.stats(scope).await?, engine.migration()?))).await?;
     if session.output.form != Form::People {
-        Output::object(&StatisticsObject::from(&statistics))?;
+        let moving = moving.as_ref().map(|Migration { name, moved, entries, .. }| Moving {
+            model: name,
+            moved: *moved,
+            memories: *entries,
+        });
+        Output::object(&Document { statistics: (&statistics).into(), moving })?;
         return Ok(Exit::Done);
     }
     let whole = is_empty(&session.scope());
     for (name, value) in figures(&statistics, whole) {
         session.output.say(&format!("{}  {value}", session.output.dim(&format!("{name:>16}"))))?;
+    }
+    if let Some(Migration { name, moved, entries, .. }) = moving {
+        let head = session.output.dim(&format!("{:>16}", "moving to"));
+        session.output.say(&format!("{head}  {name}: {moved} of {entries} memories; `cairn reembed` goes on"))?;
     }
     session.output.say(&format!(
         "{}  {}",
@@ -134,8 +159,8 @@ pub(crate) async fn doctor(arguments: &DoctorArguments, session: &Session) -> Re
         Ok(problems) => problems,
         // A store that does not open is what one asks a doctor about.
         Err(failure) => match failure.error() {
-            Some(error) => vec![error.sentence()],
-            None => return Err(failure),
+            Some(error) if error.kind == "corrupt" => vec![error.sentence()],
+            _ => return Err(failure),
         },
     };
     let data = session.config.data.value.display().to_string();

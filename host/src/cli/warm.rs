@@ -9,12 +9,13 @@ use serde::Serialize;
 
 use super::failure::{Exit, Failure};
 use super::import;
-use super::output::{Form, Output};
+use super::output::{Form, Output, note};
 use super::session::{Access, Session};
 use crate::contract::memory::{AddOptions, ListRequest};
 use crate::contract::types::Content;
 use crate::engine::Engine;
 use crate::transfer::{self, ImportOptions, Input};
+use crate::wire::ErrorObject;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -24,8 +25,8 @@ Examples:
 Nothing is stored. Queries warm the cache by being asked once: cairn search --queries FILE.
 The cache is the file vectors.cache in the data directory; cache_disk_mb in cairn.toml is its size.";
 
-/// Memories of one call.
-const BATCH: u32 = 1_000;
+/// Memories of one call, and bytes of their texts.
+const BATCH: (u32, usize) = (250, 8 << 20);
 
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = false)]
@@ -58,7 +59,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<Exit
             scratch.prepare_model();
             let filled = match &arguments.file {
                 Some(file) => from_file(file, &scratch, session).await,
-                None => from_store(engine, &scratch, session).await.map(|()| 0),
+                None => from_store(engine, &scratch, session).await,
             };
             let metrics = scratch.model_metrics().unwrap_or_default();
             scratch.close().await;
@@ -102,24 +103,40 @@ async fn from_file(file: &std::path::Path, scratch: &Engine, session: &Session) 
     Ok(imported?.failed)
 }
 
-async fn from_store(engine: &Engine, scratch: &Engine, session: &Session) -> Result<(), Failure> {
+/// How many memories were not taken.
+async fn from_store(engine: &Engine, scratch: &Engine, session: &Session) -> Result<u64, Failure> {
     let scope = session.scope();
     let is_seen = session.output.form == Form::People && std::io::stderr().is_terminal();
     let total = u64::from(engine.stats(scope.clone()).await?.live);
     let bar = if is_seen { ProgressBar::new(total) } else { ProgressBar::hidden() };
-    let mut request = ListRequest { limit: BATCH, ..ListRequest::new(scope) };
+    let mut request = ListRequest { limit: BATCH.0, ..ListRequest::new(scope) };
+    let mut refused = 0;
     loop {
         let page = engine.list(request.clone()).await?;
         // Links lead to memories that are not in the scratch store.
         let contents = page.memories.into_iter().map(|memory| Content { links: vec![], ..memory.content });
-        let contents: Vec<Content> = contents.collect();
-        bar.inc(contents.len() as u64);
-        scratch.add(contents, AddOptions::default()).await?;
+        let mut contents = contents.peekable();
+        while let Some(first) = contents.next() {
+            let mut bytes = first.text.len() + first.metadata.len();
+            let mut batch = vec![first];
+            let fits = |bytes: usize, next: &Content| bytes + next.text.len() + next.metadata.len() <= BATCH.1;
+            while let Some(next) = contents.next_if(|next| fits(bytes, next)) {
+                bytes += next.text.len() + next.metadata.len();
+                batch.push(next);
+            }
+            bar.inc(batch.len() as u64);
+            for outcome in scratch.add(batch, AddOptions::default()).await?.items {
+                if let Err(error) = outcome {
+                    refused += 1;
+                    note(&format!("not embedded: {}", ErrorObject::from(&error).sentence()));
+                }
+            }
+        }
         match page.next {
             Some(next) if !session.interrupt.requested() => request.after = Some(next),
             _ => break,
         }
     }
     bar.finish_and_clear();
-    Ok(())
+    Ok(refused)
 }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use super::batch::guarded;
 use super::compute::Computation;
@@ -227,32 +227,67 @@ impl ModelSource {
 /// A model whose tokenizer and graph are read when first used.
 struct ModelEncoder {
     model: Model,
-    splitter: OnceLock<Result<TextSplitter, EmbedError>>,
-    graph: OnceLock<Result<Computation, EmbedError>>,
+    splitter: Once<TextSplitter>,
+    graph: Once<Computation>,
     /// None where the model has none, or one that cannot be read.
     table: OnceLock<Option<WordTable>>,
     /// Pieces of words that were asked for.
     pieces: RwLock<HashMap<String, Box<[u32]>>>,
 }
 
+/// What is made once, when it is first needed. A failure is the answer for a second: what keeps files from being read may
+/// pass.
+struct Once<T> {
+    made: OnceLock<T>,
+    failed: Mutex<Option<(Instant, EmbedError)>>,
+}
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self { made: OnceLock::new(), failed: Mutex::default() }
+    }
+}
+
+impl<T> Once<T> {
+    fn get(&self, make: impl FnOnce() -> Result<T, EmbedError>) -> Result<&T, EmbedError> {
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
+        // Held while it is made: others wait for that.
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
+        if let Some((_, error)) = failed.as_ref().filter(|(since, _)| since.elapsed() < AGAIN) {
+            return Err(error.clone());
+        }
+        match make() {
+            Ok(made) => Ok(self.made.get_or_init(|| made)),
+            Err(error) => Err(failed.insert((Instant::now(), error)).1.clone()),
+        }
+    }
+}
+
+/// How long a failure is believed.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Words whose pieces are remembered.
 const WORDS: usize = 65_536;
 
 impl ModelEncoder {
     fn new(model: Model) -> Self {
-        let (splitter, graph, table) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { model, splitter, graph, table, pieces: RwLock::default() }
+        let (splitter, graph) = (Once::default(), Once::default());
+        Self { model, splitter, graph, table: OnceLock::new(), pieces: RwLock::default() }
     }
 
     fn splitter(&self) -> Result<&TextSplitter, EmbedError> {
-        let splitter = self.splitter.get_or_init(|| {
+        self.splitter.get(|| {
             let begun = Instant::now();
             let json = self.model.file("tokenizer", TOKENIZER)?;
             let splitter = TextSplitter::new(&json, self.model.manifest.max_tokens);
             tracing::debug!(ms = begun.elapsed().as_secs_f64() * 1e3, "tokenizer ready");
             splitter.map_err(|reason| self.model.source.refused("tokenizer", reason))
-        });
-        splitter.as_ref().map_err(Clone::clone)
+        })
     }
 
     fn table(&self) -> Option<&WordTable> {
@@ -269,7 +304,7 @@ impl ModelEncoder {
     }
 
     fn graph(&self) -> Result<&Computation, EmbedError> {
-        let graph = self.graph.get_or_init(|| {
+        self.graph.get(|| {
             let begun = Instant::now();
             let computation = self.model.computation()?;
             let highest = self.splitter()?.highest_id();
@@ -279,8 +314,7 @@ impl ModelEncoder {
                 let reason = format!("its tokens go up to {highest}, {reason}");
                 self.model.source.refused("tokenizer", reason)
             })
-        });
-        graph.as_ref().map_err(Clone::clone)
+        })
     }
 }
 

@@ -37,7 +37,7 @@ pub async fn export(
 
 /// Memories of one page.
 const PAGE: u32 = 500;
-/// Versions asked for in one call: the most that one memory may ask for, so that one call always carries a memory.
+/// Versions asked for in one call: the most that one memory may ask for.
 const VERSIONS: u32 = 1_000;
 
 #[derive(Serialize)]
@@ -109,7 +109,8 @@ async fn run<M: Memories>(
     let mut written = 0;
     let mut total = None;
     loop {
-        let page = memories.list(request.clone()).await.map_err(unreadable)?;
+        let list = async |limit| memories.list(ListRequest { limit, ..request.clone() }).await;
+        let page = fewer(PAGE, list).await.map_err(unreadable)?;
         if request.count {
             let model = memories.model().await.map_err(unreadable)?;
             let model = model.map(|model| HeaderModel { name: model.name, fingerprint: model.fingerprint });
@@ -160,7 +161,17 @@ async fn archives<M: Memories>(memories: &M, page: &[Memory]) -> Result<Vec<Arch
         let mut answers = Vec::new();
         if !asked.is_empty() {
             let ids = asked.iter().map(|memory| memory.id.clone()).collect();
-            answers = memories.history(ids, VERSIONS, None).await?;
+            answers = match memories.history(ids, VERSIONS, None).await {
+                // Together they are too large for a call.
+                Err(Error::LimitExceeded(_)) => {
+                    let mut alone = Vec::with_capacity(asked.len());
+                    for memory in asked {
+                        alone.push(long_history(memories, memory).await?);
+                    }
+                    alone
+                }
+                answers => answers?,
+            };
         }
         let mut answers = answers.into_iter();
         for memory in group {
@@ -188,13 +199,25 @@ async fn long_history<M: Memories>(memories: &M, memory: &Memory) -> Result<Vec<
     let mut versions: Vec<Version> = Vec::new();
     let mut before = memory.version.checked_add(1);
     loop {
-        let answer = memories.history(vec![memory.id.clone()], VERSIONS, before).await?;
+        let history = async |limit| memories.history(vec![memory.id.clone()], limit, before).await;
+        let answer = fewer(VERSIONS, history).await?;
         let page = answer.into_iter().next().unwrap_or_default();
         let Some(last) = page.last() else {
             return Ok(versions);
         };
         before = Some(last.memory.version);
         versions.extend(page);
+    }
+}
+
+/// Asks for fewer and fewer until a call carries them.
+async fn fewer<T>(most: u32, ask: impl AsyncFn(u32) -> Result<T, Error>) -> Result<T, Error> {
+    let mut most = most;
+    loop {
+        match ask(most).await {
+            Err(Error::LimitExceeded(_)) if most > 1 => most /= 2,
+            answer => return answer,
+        }
     }
 }
 
@@ -294,6 +317,17 @@ mod tests {
         copy.store().memories.sort_by(|a, b| a.present.memory.id.cmp(&b.present.memory.id));
         assert_eq!(copy.store().memories, store.store().memories);
         assert_eq!(exported(&copy, true).await.0, first);
+    }
+
+    #[tokio::test]
+    async fn what_one_call_cannot_carry_is_asked_for_in_parts() {
+        let store = Fake::default();
+        store.store().memories = (0..40).map(|n| archive(n, 1 + n % 7)).collect();
+        let whole = exported(&store, false).await.0;
+        for most in [1, 3, 20] {
+            store.store().most = Some(most);
+            assert_eq!(exported(&store, false).await.0, whole, "{most} in a call");
+        }
     }
 
     #[tokio::test]

@@ -18,6 +18,8 @@ pub(super) struct Store {
     pub(super) errors: VecDeque<Option<Error>>,
     /// A call with more items fails with `timeout`.
     pub(super) most_items: Option<usize>,
+    /// A read of more memories or versions is more than a call carries.
+    pub(super) most: Option<usize>,
     /// A call with this text is refused as a whole, at the place of the item.
     pub(super) poison: Option<String>,
     /// Items of each call that began.
@@ -134,6 +136,7 @@ impl Memories for Fake {
         let store = self.store();
         let from: usize = request.after.map_or(0, |after| after.parse().unwrap());
         let to = store.memories.len().min(from + request.limit as usize);
+        carried(&store, to - from)?;
         Ok(Page {
             memories: store.memories[from..to].iter().map(|archive| archive.present.memory.clone()).collect(),
             next: (to < store.memories.len()).then(|| to.to_string()),
@@ -152,7 +155,9 @@ impl Memories for Fake {
             let wanted = all.filter(|version| before.is_none_or(|before| version.memory.version < before));
             wanted.take(limit as usize).cloned().collect()
         };
-        Ok(ids.iter().map(history).collect())
+        let answers: Vec<Vec<Version>> = ids.iter().map(history).collect();
+        carried(&store, answers.iter().map(Vec::len).sum())?;
+        Ok(answers)
     }
 
     async fn vectors(&self, ids: Vec<String>) -> Result<Vec<Option<Vec<Vec<f32>>>>, Error> {
@@ -162,6 +167,11 @@ impl Memories for Fake {
     async fn model(&self) -> Result<Option<Model>, Error> {
         Ok(Some(Model { name: "small".to_owned(), fingerprint: "f1".to_owned() }))
     }
+}
+
+fn carried(store: &Store, n: usize) -> Result<(), Error> {
+    let refusal = || Refusal { place: String::new(), message: "too much for a call".to_owned() };
+    if store.most.is_some_and(|most| n > most) { Err(Error::LimitExceeded(refusal())) } else { Ok(()) }
 }
 
 fn invalid(place: &str, message: &str) -> Error {

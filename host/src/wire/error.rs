@@ -64,7 +64,7 @@ impl From<&Error> for ErrorObject {
             Error::Corrupt(what) => Self::new("corrupt", or(what, "stored data cannot be read"))
                 .hint("`cairn doctor --deep` says what is damaged"),
             Error::Internal(what) => Self::new("internal", or(what, "a defect of the engine or its host"))
-                .hint("the store is as it was before; please report this"),
+                .hint("what was answered before is durable; look before you repeat, and please report this"),
         }
     }
 }
