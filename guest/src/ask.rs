@@ -6,7 +6,7 @@ use crate::dates;
 use crate::embedding::Purpose;
 use crate::entry::{ASKS, admission};
 use crate::filter::Filter;
-use crate::index::{Candidates, Corpus, Probe, Token};
+use crate::index::{Candidates, Commonness, Corpus, Probe, Token};
 use crate::list::walk;
 use crate::memory::Query;
 use crate::rank::Wanted;
@@ -34,6 +34,8 @@ pub(crate) struct Asked<'q> {
     /// What is compared by meaning: the text without ubiquitous names.
     pub(crate) dense_text: String,
     pub(crate) unknown_language: bool,
+    /// How common its words are in its scope; none: it has the whole tenant.
+    pub(crate) common: Option<Commonness>,
     /// What BM25 would give for having each of the query's words once, in a text of mean length.
     pub(crate) weight_of_words: f32,
     /// Only these are scored, whatever the filter says.
@@ -89,6 +91,7 @@ impl<'q> Asked<'q> {
             wanted,
             dense_text: query.text.clone(),
             unknown_language: false,
+            common: None,
             weight_of_words: 0.0,
             among: None,
         })
@@ -122,11 +125,12 @@ pub(crate) fn understand(host: &impl Host, model: bool, asked: &mut [Asked<'_>])
             (Some(actor), None) => Some(fold(actor)),
             _ => None,
         };
-        // As the scores: these are of all that the tenant has.
         one.weight_of_words = if scope::is_empty(&one.query.scope) {
-            weight_of_words(tokens, &terms, &corpus)
+            weight_of_words(tokens, &terms, &[&corpus])
         } else {
-            weight_of_words(tokens, &terms, &host.statistics(&EVERYTHING, &terms)?)
+            let counts = terms.iter().cloned().zip(corpus.terms.iter().map(|count| count.entries));
+            one.common = Some(Commonness { entries: corpus.entries, terms: counts.collect() });
+            weight_of_words(tokens, &terms, &[&corpus, &host.statistics(&EVERYTHING, &terms)?])
         };
         one.dense_text = masked(&one.wanted.constants, words, tokens, &terms, &corpus);
     }
@@ -141,8 +145,10 @@ pub(crate) fn understand(host: &impl Host, model: bool, asked: &mut [Asked<'_>])
             #[expect(clippy::cast_precision_loss, reason = "a query has a few thousand tokens")]
             let unknown = count.unknown as f32 / pieces.max(1) as f32;
             let familiar = if speaks_one { familiar(pieces, n_words) } else { 1.0 };
-            one.unknown_language = unknown > 0.5 || familiar <= 0.0;
-            one.wanted.dense = if one.unknown_language { 0.0 } else { one.wanted.dense * (1.0 - unknown) * familiar };
+            // What half of is unknown says nothing any more.
+            let known = (1.0 - 2.0 * unknown).max(0.0) * familiar;
+            one.unknown_language = known <= 0.0;
+            one.wanted.dense *= known;
         }
     } else {
         for one in asked {
@@ -166,16 +172,17 @@ fn familiar(pieces: u32, words: usize) -> f32 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of memories")]
-fn weight_of_words(tokens: &[Vec<Token>], terms: &[String], corpus: &Corpus) -> f32 {
-    let all = corpus.entries as f32;
+/// As in the index: a word weighs by where it is most common.
+fn weight_of_words(tokens: &[Vec<Token>], terms: &[String], corpora: &[&Corpus]) -> f32 {
     let mut words: Vec<&String> = tokens.iter().flatten().filter(|t| !t.stop_word).map(|t| &t.term).collect();
     words.sort_unstable();
     words.dedup();
-    let rarity = |term: &String| {
+    let within = |corpus: &Corpus, term: &String| {
         let count = terms.binary_search(term).ok().and_then(|place| corpus.terms.get(place)).map_or(0, |c| c.entries);
-        (1.0 + (all - count as f32 + 0.5).max(0.0) / (count as f32 + 0.5)).ln()
+        (1.0 + (corpus.entries as f32 - count as f32 + 0.5).max(0.0) / (count as f32 + 0.5)).ln()
     };
-    words.into_iter().map(rarity).sum()
+    let rarity = |term: &String| corpora.iter().map(|corpus| within(corpus, term)).reduce(f32::min);
+    words.into_iter().filter_map(rarity).sum()
 }
 
 /// In long texts a frequent name is the topic, not a label.
@@ -245,6 +252,7 @@ pub(crate) fn probe<H: Host>(host: &H, model: bool, asked: &[Asked<'_>]) -> Resu
         probes.push(Probe {
             vector,
             words: one.query.text.clone(),
+            common: one.common.clone(),
             scope: one.query.scope.clone(),
             conditions,
             among,

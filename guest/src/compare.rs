@@ -95,6 +95,7 @@ impl<H: Host> Comparing<H> {
                 .map(|(n, item)| Probe {
                     vector: item.place,
                     words: items[*n].text.clone(),
+                    common: None,
                     scope: items[*n].scope.clone(),
                     conditions: admission(&eyes),
                     among: None,

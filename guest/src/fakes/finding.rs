@@ -43,7 +43,12 @@ impl Fake {
             .iter()
             .map(|(term, _)| {
                 let df = with_words.iter().filter(|(_, _, c)| c.contains_key(term)).count() as f32;
-                (term, (1.0 + (n - df + 0.5) / (df + 0.5)).ln())
+                let rarity = |n: f32, df: f32| (1.0 + (n - df + 0.5) / (df + 0.5)).ln();
+                let counted =
+                    probe.common.iter().flat_map(|c| c.terms.iter().map(move |(term, having)| (c, term, *having)));
+                let mut there = counted.filter(|(_, counted, _)| *counted == term);
+                let here = there.next().map(|(c, _, having)| rarity(c.entries as f32, having.min(c.entries) as f32));
+                (term, rarity(n, df).min(here.unwrap_or(f32::INFINITY)))
             })
             .collect();
         let bm25 = |counts: &HashMap<String, f32>| -> Vec<(String, f32)> {

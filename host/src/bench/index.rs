@@ -213,6 +213,7 @@ impl Measured<'_> {
     fn probe() -> Probe {
         Probe {
             vector: Some(0),
+            common: None,
             words: String::new(),
             scope: Scope::default(),
             conditions: vec![],

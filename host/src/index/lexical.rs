@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::entries::{NONE, Names, count};
 use super::fuzzy::{self, Shelves};
 use super::{analyzer, varint};
-use crate::contract::index::Passage;
+use crate::contract::index::{Commonness, Passage};
 
 /// What the analyzer made of one passage. Everything is counted in halves, because terms may weigh half.
 #[derive(Default)]
@@ -77,6 +77,14 @@ impl Postings {
             })
         })
     }
+}
+
+/// What having a term is worth that so many of all have.
+#[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+fn rarity(all: u32, having: u32) -> f32 {
+    // Texts of several passages are counted once in one place and passage by passage in another.
+    let having = f64::from(having.min(all));
+    (1.0 + (f64::from(all) - having + 0.5) / (having + 0.5)).ln() as f32
 }
 
 /// Counts are stored from 16 bits.
@@ -206,7 +214,13 @@ impl Lexical {
 
     /// None where the words hold no term.
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "scores are f32")]
-    pub(super) fn query(&self, words: &str, k1: f32, b: f32) -> Option<Query> {
+    pub(super) fn query(&self, words: &str, common: Option<&Commonness>, k1: f32, b: f32) -> Option<Query> {
+        let common: HashMap<&str, f32> = common
+            .iter()
+            .flat_map(|common| {
+                common.terms.iter().map(|(term, having)| (term.as_str(), rarity(common.entries, *having)))
+            })
+            .collect();
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut names: Vec<(String, f32)> = Vec::new();
         for token in analyzer::analyze(words).into_iter().filter(|token| !token.stop_word) {
@@ -227,7 +241,9 @@ impl Lexical {
             let near = || Some((self.near(&name, &mut guesses)?, times * MISSPELT));
             let Some((number, times)) = written.map(|number| (number, times)).or_else(near) else { continue };
             let Postings { live, most, .. } = self.postings[number as usize];
-            let weight = times * self.rarity_of(live) * (k1 + 1.0);
+            let rarity = rarity(self.documents, live);
+            let rarity = common.get(name.as_str()).map_or(rarity, |there| rarity.min(*there));
+            let weight = times * rarity * (k1 + 1.0);
             let bound = query.summand(weight, most, 0);
             if let Some(same) = query.terms.iter_mut().find(|term| term.number == number) {
                 (same.weight, same.bound) = (same.weight + weight, same.bound + bound);
@@ -242,12 +258,7 @@ impl Lexical {
 
     /// What having a term is worth.
     pub(super) fn rarity(&self, term: &str) -> f32 {
-        self.rarity_of(self.frequency(term))
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-    fn rarity_of(&self, live: u32) -> f32 {
-        (1.0 + (f64::from(self.documents) - f64::from(live) + 0.5) / (f64::from(live) + 0.5)).ln() as f32
+        rarity(self.documents, self.frequency(term))
     }
 
     /// The nearest term to one that no row has, as long as there are guesses left.
@@ -486,7 +497,7 @@ mod tests {
                 dead.retain(|dead| !dead);
             }
             let asked: Vec<String> = (0..=below(6)).map(|_| term(&mut below)).collect();
-            let query = lexical.query(&asked.join(" "), 0.9, 0.4).unwrap();
+            let query = lexical.query(&asked.join(" "), None, 0.9, 0.4).unwrap();
             let limit = usize::try_from(1 + below(20)).unwrap();
             let admits = |row: u32| !dead[row as usize] && row % 5 != 1;
             let mut expected: Vec<(f32, u32)> = (0..count(dead.len()))
@@ -522,12 +533,36 @@ mod tests {
     }
 
     #[test]
+    fn a_word_weighs_by_where_it_is_most_common() {
+        let mut lexical = Lexical::default();
+        for text in ["der cat", "der dog", "bird", "fish"] {
+            lexical.push(&words(text));
+        }
+        let summands = |common: Option<Commonness>| {
+            let query = lexical.query("der cat", common.as_ref(), 0.9, 0.0).unwrap();
+            lexical.summands(&query, 0).into_iter().map(|(_, summand)| summand).collect::<Vec<f32>>()
+        };
+        let common = |der: u32, cat: u32| Commonness {
+            entries: 2,
+            terms: vec![("der".to_owned(), der), ("cat".to_owned(), cat)],
+        };
+        let [der, cat] = summands(None)[..] else { panic!() };
+        // ln(1 + 2.5/2.5), ln(1 + 3.5/1.5); among the two: ln(1 + 0.5/2.5), ln(1 + 1.5/1.5).
+        assert!((der - 2_f32.ln()).abs() < 1e-6 && (cat - (1.0 + 3.5 / 1.5_f32).ln()).abs() < 1e-6);
+        let [der, cat] = summands(Some(common(2, 1)))[..] else { panic!() };
+        assert!((der - 1.2_f32.ln()).abs() < 1e-6 && (cat - 2_f32.ln()).abs() < 1e-6);
+        // Nobody there has it: it weighs what it weighs everywhere.
+        let [der, _] = summands(Some(common(0, 0)))[..] else { panic!() };
+        assert!((der - 6_f32.ln().min(2_f32.ln())).abs() < 1e-6);
+    }
+
+    #[test]
     fn no_row_gets_more_than_the_bound() {
         let mut lexical = Lexical::default();
         for text in ["cat", "cat cat cat dog", "dog bird bird"] {
             lexical.push(&words(text));
         }
-        let query = lexical.query("cat dog bird", 0.9, 0.4).unwrap();
+        let query = lexical.query("cat dog bird", None, 0.9, 0.4).unwrap();
         for row in 0..3 {
             assert!(lexical.shared(&query, row).all(|(term, summand)| summand > 0.0 && summand <= term.bound));
         }

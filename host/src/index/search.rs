@@ -26,7 +26,7 @@ pub(super) fn search(view: &View, scanned: usize, probe: &Probe, vector: Option<
     let admitted = Admitted::new(&view.entries, probe);
     let limit = probe.limit as usize;
     let meaning = vector.map(|vector| by_meaning(view, scanned, probe, &admitted, vector));
-    let query = view.lexical.query(&probe.words, probe.k1, probe.b);
+    let query = view.lexical.query(&probe.words, probe.common.as_ref(), probe.k1, probe.b);
     let words = query.as_ref().map(|query| by_words(view, limit, &admitted, query));
 
     let sketch = vector.filter(|_| admitted.pending > 0).and_then(|_| view.sketches.of(&probe.words, &view.lexical));

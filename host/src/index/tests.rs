@@ -530,6 +530,7 @@ pub(super) fn put(stored: StoredEntry) -> Change {
 pub(super) fn probe() -> Probe {
     Probe {
         vector: None,
+        common: None,
         words: String::new(),
         scope: scope(None, None),
         conditions: vec![],
