@@ -1,5 +1,5 @@
 //! The one thread that writes: takes what many callers are waiting for, commits it together, lets the indexes absorb it
-//! in order, and answers. Waits for no timer and never for a model.
+//! in order, and answers. Never waits for a model, and for callers only while those of the last commit come back.
 mod eraser;
 
 use self::eraser::Eraser;
@@ -223,7 +223,10 @@ impl Shared {
     }
 
     /// The next group; empty when `due` has come; none when closed and all is done.
-    fn take(&self, due: Option<Instant>) -> Option<Vec<Job>> {
+    ///
+    /// Those who were answered together come back one after the other: the first of them waits for as many as `company`
+    /// says, but no longer than it.
+    fn take(&self, due: Option<Instant>, company: Company) -> Option<Vec<Job>> {
         let mut queue = self.lock();
         while queue.jobs.is_empty() {
             if queue.is_closed {
@@ -236,6 +239,14 @@ impl Shared {
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Some(vec![]);
+            }
+            queue = self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let until = Instant::now() + company.patience;
+        while queue.jobs.len() < company.batches && !queue.is_closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
             }
             queue = self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -252,13 +263,25 @@ impl Shared {
     }
 }
 
+/// Who is expected to come back after a commit.
+#[derive(Clone, Copy, Default)]
+struct Company {
+    /// As many as were answered; a lone caller waits for nobody.
+    batches: usize,
+    /// A small part of what the commit took.
+    patience: Duration,
+}
+
 fn run(shared: &Shared, absorb: &dyn Fn(News)) {
     let store = &shared.store;
     // Since when a commit waits for its sync.
     let mut unsynced: Option<Instant> = None;
     let mut eraser = Eraser::new(store.clone());
-    while let Some(group) = shared.take(unsynced.map(|since| since + RELAXED).into_iter().chain(eraser.due()).min()) {
-        let start = Instant::now();
+    let mut company = Company::default();
+    loop {
+        let due = unsynced.map(|since| since + RELAXED).into_iter().chain(eraser.due()).min();
+        let Some(group) = shared.take(due, company) else { break };
+        let (start, batches) = (Instant::now(), group.len());
         eraser.wake();
         let erases = group.iter().any(|job| job.work.erases());
         let is_due = unsynced.is_some_and(|since| since.elapsed() >= RELAXED);
@@ -320,8 +343,9 @@ fn run(shared: &Shared, absorb: &dyn Fn(News)) {
                 }
             }
         }
-        let took = u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX);
-        shared.group_ms.store(took, Ordering::Relaxed);
+        let took = start.elapsed();
+        company = Company { batches: if batches > 1 { batches } else { 0 }, patience: took / 8 };
+        shared.group_ms.store(u32::try_from(took.as_millis()).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
     if unsynced.is_some() {
         sync_at_last(store);
