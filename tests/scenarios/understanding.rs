@@ -234,6 +234,12 @@ pub(crate) fn a_prompt_carries_citations(subject: &mut Subject) {
     let origins: Vec<Origin> = around.citations.iter().map(|c| c.origin).collect();
     assert_eq!(origins, [Origin::Core, Origin::Neighbour, Origin::Hit, Origin::Hit, Origin::Neighbour]);
     assert_eq!(packed(subject, "which instrument was given up", 200, 1).unwrap(), around, "the same again");
+
+    // What the filter excludes stands beside nothing either.
+    let query = Query { limit: 1, filter: Some("{\"actor\":\"Ana\"}".to_owned()), ..query("which instrument") };
+    let request = ContextRequest { query, max_tokens: 200, around: 3 };
+    let pack = subject.context(vec![request]).unwrap().remove(0).unwrap();
+    assert!(pack.citations.len() > 1 && !pack.text.contains("Mel"), "{}", pack.text);
 }
 
 pub(crate) fn a_prompt_stays_within_its_budget(subject: &mut Subject) {
