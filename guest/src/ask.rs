@@ -171,8 +171,8 @@ fn familiar(pieces: u32, words: usize) -> f32 {
     ((none - of_a_word) / (none - all)).clamp(0.0, 1.0)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of memories")]
 /// As in the index: a word weighs by where it is most common.
+#[expect(clippy::cast_precision_loss, reason = "counts of memories")]
 fn weight_of_words(tokens: &[Vec<Token>], terms: &[String], corpora: &[&Corpus]) -> f32 {
     let mut words: Vec<&String> = tokens.iter().flatten().filter(|t| !t.stop_word).map(|t| &t.term).collect();
     words.sort_unstable();

@@ -137,11 +137,7 @@ impl Options {
         let serving = Arc::new(Serving::new(embedder));
         let rooms = Arc::new(Rooms::new(records.clone(), serving.clone()));
         let (absorbing, erasing) = (rooms.clone(), Arc::downgrade(&rooms));
-        records.erase_beside(move || {
-            if let Some(rooms) = erasing.upgrade() {
-                rooms.erase();
-            }
-        });
+        records.erase_beside(move || erasing.upgrade().map_or(Ok(()), |rooms| rooms.erase()));
         let writer = Writer::start(records.clone(), move |news| absorbing.hear(news));
         let tenant = records.tenant(&self.tenant)?;
         let room = rooms.room(tenant);

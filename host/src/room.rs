@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+/// Where graphs are kept, in the directory of the store.
+const GRAPHS: &str = "index";
 /// Entries read in one go while an index is rebuilt.
 const CHUNK: usize = 1_000;
 /// After a write that left vectors owing, the model waits for so long for the next one: a burst has the processor to
@@ -89,26 +91,22 @@ impl Rooms {
     }
 
     /// Erases what the store has erased from everything that lies beside it: graphs and cached vectors.
-    pub(crate) fn erase(&self) {
-        match (self.serving.embedder(), self.store.path().parent()) {
-            (Some(embedder), _) => embedder.clear_cache(),
-            // Of a process that had a model.
-            (None, Some(store)) => drop(std::fs::remove_file(store.join(VECTORS))),
-            (None, None) => {}
+    pub(crate) fn erase(&self) -> Result<(), StoreError> {
+        let embedder = self.serving.embedder();
+        if let Some(embedder) = &embedder {
+            embedder.clear_cache();
         }
-        let tenants = self.store.tenants().unwrap_or_else(|error| {
-            tracing::error!("cannot erase from the indexes: {error:#}");
-            vec![]
-        });
-        for (_, tenant) in tenants {
-            if self.directory().is_none_or(|directory| !Index::is_kept(&directory, tenant.0)) {
-                continue;
-            }
-            match self.index(&self.room(tenant)) {
-                Ok(index) => index.erase(),
-                Err(error) => tracing::error!("cannot erase from the indexes of tenant {}: {error:#}", tenant.0),
+        let Some(store) = self.directory() else { return Ok(()) };
+        if embedder.is_none() {
+            // Of a process that had a model. Mostly there is none.
+            drop(std::fs::remove_file(store.join(VECTORS)));
+        }
+        for (_, tenant) in self.store.tenants()? {
+            if Index::is_kept(&store.join(GRAPHS), tenant.0) {
+                self.index(&self.room(tenant))?.erase();
             }
         }
+        Ok(())
     }
 
     /// Builds an index from nothing but what the store holds, and tells up to which position.
@@ -119,7 +117,7 @@ impl Rooms {
     /// An empty index that may take graphs over from an earlier process; a store in memory has none.
     fn kept(&self, tenant: Tenant) -> Index {
         let index = match self.directory() {
-            Some(directory) => Index::kept(self.serving.dimensions(), &directory, tenant.0),
+            Some(store) => Index::kept(self.serving.dimensions(), &store.join(GRAPHS), tenant.0),
             None => Index::new(self.serving.dimensions()),
         };
         match self.serving.embedder() {
@@ -128,10 +126,9 @@ impl Rooms {
         }
     }
 
-    /// Where graphs are kept; a store in memory has no such place.
+    /// Where the store is; one in memory is nowhere.
     fn directory(&self) -> Option<PathBuf> {
-        let store = self.store.path().parent().filter(|directory| !directory.as_os_str().is_empty());
-        store.map(|store| store.join("index"))
+        self.store.path().parent().filter(|directory| !directory.as_os_str().is_empty()).map(PathBuf::from)
     }
 
     fn fill(&self, index: Index, tenant: Tenant) -> Result<(Index, Seq), StoreError> {

@@ -104,6 +104,7 @@ impl CpuClock {
 pub(super) fn settle() {
     for _ in 0..2_400 {
         let clock = CpuClock::now();
+        // What is computed can only be seen over a time.
         std::thread::sleep(Duration::from_millis(250));
         if CpuClock::now().since(&clock).is_some_and(|spent| spent < Duration::from_millis(10)) {
             return;

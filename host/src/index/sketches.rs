@@ -30,7 +30,9 @@ impl Sketches {
     /// Makes the sketch of a row whose vector is owed. Words weigh as they do in BM25 at this moment.
     pub(super) fn put(&mut self, row: u32, words: &Words, lexical: &Lexical) {
         let Some(make) = &self.make else { return };
-        let weighed: Vec<(&str, f32)> = words.spoken().map(|(term, word)| (word, lexical.rarity(term))).collect();
+        let mut weighed: Vec<(&str, f32)> = words.spoken().map(|(term, word)| (word, lexical.rarity(term))).collect();
+        // In one order, so that the same words give the same sketch to the last bit.
+        weighed.sort_unstable_by_key(|(word, _)| *word);
         if let Some(vector) = make(&weighed) {
             self.vectors.insert(row, Vec::from_f32_slice(&vector));
         }

@@ -43,8 +43,8 @@ impl Store {
     }
 
     /// Has `erase` called before a debt of erasures is paid: whatever is kept beside the file, such as indexes, must lose
-    /// what was erased too. Counts once.
-    pub fn erase_beside(&self, erase: impl Fn() + Send + Sync + 'static) {
+    /// what was erased too. Where it fails the debt stays. Counts once.
+    pub fn erase_beside(&self, erase: impl Fn() -> Result<(), StoreError> + Send + Sync + 'static) {
         let _ = self.0.erases_beside.set(Box::new(erase));
     }
 
@@ -57,7 +57,7 @@ impl Store {
         let before = self.0.tables.length()?;
         let debt = self.0.tables.read()?.get(table::META, ERASED)?;
         if let (Some(_), Some(beside)) = (&debt, self.0.erases_beside.get()) {
-            beside();
+            beside()?;
         }
         // What is erased from now on may have been copied already, and owes the next time.
         self.0.tables.rewrite(|writing| {

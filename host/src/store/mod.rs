@@ -65,7 +65,7 @@ struct Inner {
     is_migrating: AtomicBool,
     snapshots: Opened,
     /// See [`Store::erase_beside`].
-    erases_beside: OnceLock<Box<dyn Fn() + Send + std::marker::Sync>>,
+    erases_beside: OnceLock<Box<dyn Fn() -> Result<(), StoreError> + Send + std::marker::Sync>>,
     // After the tables: the directory is another's once the file is closed.
     _lock: Option<Lock>,
 }
